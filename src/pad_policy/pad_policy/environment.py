@@ -1,0 +1,76 @@
+"""What a policy needs from a world it is rolled out in: the `Environment` protocol and its data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class JointMeasurement:
+    """What the robots measure at one instant.
+
+    stamp: s, the environment's own clock.
+    positions: (12,) rad, six joints of the left arm, then six of the right.
+    openings: (2,) m, measured gap between the pads of the left and right gripper.
+    """
+
+    stamp: float
+    positions: NDArray[np.float64]
+    openings: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class KeypointObservation:
+    """The keypoints at one instant, as a tracker (or the truth) reports them.
+
+    stamp: s, the environment's own clock.
+    points_in_task: (N, 3) m, task frame, in the order of `Environment.keypoint_names`.
+    states: (N,) uint8, values of `pad_parse.demonstration.KeypointState` (0 lost, 1 visible, 2 filled).
+    """
+
+    stamp: float
+    points_in_task: NDArray[np.float64]
+    states: NDArray[np.uint8]
+
+
+@runtime_checkable
+class OutcomeLike(Protocol):
+    """The verdict of an environment; anything with these two attributes will do."""
+
+    success: bool
+    cause: str
+
+
+@runtime_checkable
+class Environment(Protocol):
+    """A world that is stepped in lock-step by `pad_policy.rollout.rollout`.
+
+    The rollout asks for keypoints at the policy's rate, plans, and lets the command gate turn the plan
+    into one command per `advance` call (8 ms). Nothing moves while the policy thinks.
+    """
+
+    task: str
+    keypoint_names: Sequence[str]
+    keypoint_groups: Sequence[str]
+
+    def reset(self, seed: int) -> None:
+        """Start a new episode: robots at home, grippers open, objects placed by `seed` alone."""
+
+    def advance(
+        self, joints: NDArray[np.float64] | None, openings: NDArray[np.float64] | None, seconds: float
+    ) -> JointMeasurement:
+        """Command the arms, let `seconds` pass and measure.
+
+        joints: (12,) rad position command, or None to leave the last command standing.
+        openings: (2,) m commanded gaps, or None likewise.
+        seconds: duration to simulate; 0 measures without letting time pass.
+        """
+
+    def observe_keypoints(self) -> KeypointObservation:
+        """Return the keypoints now (state mode: the truth; vision mode: render, track, lift)."""
+
+    def outcome(self) -> OutcomeLike:
+        """Judge the episode as it stands now; `cause` says in words why it is not a success."""

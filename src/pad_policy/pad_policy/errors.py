@@ -1,0 +1,29 @@
+"""Errors of pad_policy: one base, one class per kind of cause."""
+
+
+class PolicyError(Exception):
+    """Base of every error that pad_policy raises on purpose."""
+
+
+class ConfigError(PolicyError):
+    """A configuration value contradicts another one or the data."""
+
+
+class DatasetError(PolicyError):
+    """A dataset cannot be used to train the policy that was asked for."""
+
+
+class BundleError(PolicyError):
+    """A policy folder is missing, incomplete, damaged or of an unknown version."""
+
+
+class MismatchError(PolicyError):
+    """A policy was made for another task, other keypoint groups or another robot."""
+
+
+class ChunkError(PolicyError):
+    """A joint chunk is malformed; the message says which rule it breaks."""
+
+
+class RolloutError(PolicyError):
+    """An environment broke the contract of `pad_policy.rollout.Environment`."""
