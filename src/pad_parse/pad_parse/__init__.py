@@ -1,0 +1,1 @@
+"""Parse a recording of two hands into a keypoint-action demonstration."""

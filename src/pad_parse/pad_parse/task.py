@@ -1,0 +1,259 @@
+"""The symbolic task template: objects, keypoint groups, stages; read from YAML."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pad_parse.errors import TaskError
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
+Interval = tuple[float, float]
+Count = Annotated[int, Field(ge=1, le=64)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Region(_Model):
+    """Where an object may stand at the start: intervals (low, high) in the task frame, metres and radians."""
+
+    x: Interval
+    y: Interval
+    yaw: Interval = (0.0, 0.0)
+
+    @field_validator("x", "y", "yaw")
+    @classmethod
+    def _ordered(cls, value: Interval) -> Interval:
+        if value[0] > value[1]:
+            raise ValueError(f"interval {value} has its low end above its high end")
+        return value
+
+
+class ObjectSpec(_Model):
+    """One object: the number of keypoints of each of its groups, and where it may stand."""
+
+    groups: dict[str, Count] = Field(min_length=1, max_length=32)
+    region: Region
+
+
+class StageSpec(_Model):
+    """One stage: which arm moves which object relative to which reference object.
+
+    `kind` grasp closes a gripper on `object`; skill moves the held `object` relative to `reference`. `sync` marks a stage
+    in which both arms keep the demonstration's relative motion.
+    """
+
+    name: str = Field(max_length=64)
+    arm: Literal["left", "right", "both"]
+    object: str
+    reference: str
+    kind: Literal["grasp", "skill"]
+    sync: bool = False
+
+
+class KeypointSpec(_Model):
+    """One annotated keypoint.
+
+    `pixel` is (u, v) in the recording's first frame; `position_in_object` is metres in the object's frame. Either may be
+    missing.
+    """
+
+    name: str = Field(max_length=64)
+    object: str
+    group: str
+    pixel: tuple[float, float] | None = None
+    position_in_object: tuple[float, float, float] | None = None
+
+
+class TaskSpec(_Model):
+    """A bimanual task: the template of its stages, its objects, and (once annotated) its keypoints.
+
+    Keypoints are ordered as in `keypoints`; a template without annotation orders them by object, then by group.
+    """
+
+    name: str
+    description: str = Field(default="", max_length=2000)
+    objects: dict[str, ObjectSpec] = Field(min_length=1, max_length=16)
+    stages: tuple[StageSpec, ...] = Field(default=(), max_length=64)
+    keypoints: tuple[KeypointSpec, ...] = Field(default=(), max_length=1024)
+    success: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskSpec:
+        for name in (self.name, *self.objects, *(g for spec in self.objects.values() for g in spec.groups)):
+            if not _NAME.match(name):
+                raise ValueError(f"{name!r} is no valid name: use lower case letters, digits and _, a letter first")
+        doubles = _doubles(g for spec in self.objects.values() for g in spec.groups)
+        if doubles:
+            raise ValueError(f"groups {doubles} belong to more than one object; name them apart")
+        known = ", ".join(self.objects)
+        for stage in self.stages:
+            for role in (stage.object, stage.reference):
+                if role not in self.objects:
+                    raise ValueError(f"stage {stage.name!r} uses unknown object {role!r}; known: {known}")
+            if stage.sync and stage.arm != "both":
+                raise ValueError(f"stage {stage.name!r} is in sync but uses one arm; sync needs arm: both")
+        doubles = _doubles(stage.name for stage in self.stages)
+        if doubles:
+            raise ValueError(f"stage names {doubles} occur more than once")
+        if self.keypoints:
+            self._check_keypoints()
+        return self
+
+    def _check_keypoints(self) -> None:
+        doubles = _doubles(k.name for k in self.keypoints)
+        if doubles:
+            raise ValueError(f"keypoint names {doubles} occur more than once")
+        for keypoint in self.keypoints:
+            if keypoint.object not in self.objects:
+                raise ValueError(
+                    f"keypoint {keypoint.name!r}: unknown object {keypoint.object!r}; known: {', '.join(self.objects)}"
+                )
+            groups = self.objects[keypoint.object].groups
+            if keypoint.group not in groups:
+                raise ValueError(
+                    f"keypoint {keypoint.name!r}: {keypoint.object} has no group {keypoint.group!r}; known: {', '.join(groups)}"
+                )
+        counts = Counter(k.group for k in self.keypoints)
+        for spec in self.objects.values():
+            for group, count in spec.groups.items():
+                if counts[group] != count:
+                    raise ValueError(f"group {group!r} needs {count} keypoints; {counts[group]} are given")
+
+    @property
+    def object_names(self) -> list[str]:
+        """Names of the objects, in the file's order."""
+        return list(self.objects)
+
+    @property
+    def group_names(self) -> list[str]:
+        """Names of all keypoint groups, by object, in the file's order."""
+        return [group for spec in self.objects.values() for group in spec.groups]
+
+    @property
+    def keypoint_names(self) -> list[str]:
+        """Name of each of the N keypoints."""
+        if self.keypoints:
+            return [k.name for k in self.keypoints]
+        return [
+            group if count == 1 else f"{group}_{i}"
+            for spec in self.objects.values()
+            for group, count in spec.groups.items()
+            for i in range(count)
+        ]
+
+    @property
+    def keypoint_groups(self) -> list[str]:
+        """Group of each of the N keypoints."""
+        if self.keypoints:
+            return [k.group for k in self.keypoints]
+        return [g for spec in self.objects.values() for g, count in spec.groups.items() for _ in range(count)]
+
+    @property
+    def keypoint_objects(self) -> list[str]:
+        """Object of each of the N keypoints."""
+        if self.keypoints:
+            return [k.object for k in self.keypoints]
+        return [name for name, spec in self.objects.items() for count in spec.groups.values() for _ in range(count)]
+
+    @property
+    def keypoint_count(self) -> int:
+        """N."""
+        return sum(count for spec in self.objects.values() for count in spec.groups.values())
+
+    @classmethod
+    def load(cls, path_or_name: str | os.PathLike[str]) -> TaskSpec:
+        """Read a task from a YAML file, or a known task by its name (see `known_tasks`).
+
+        Raises:
+            TaskError: unknown name, missing file, no YAML, unknown keys, inconsistent content.
+        """
+        path = _find(path_or_name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise TaskError(f"task file {path} cannot be read: {_one_line(error)}") from error
+        return cls.from_yaml(text, source=str(path))
+
+    @classmethod
+    def from_yaml(cls, text: str, source: str = "text") -> TaskSpec:
+        """Read a task from YAML text; `source` is named in errors.
+
+        Raises:
+            TaskError: no YAML, unknown keys, inconsistent content.
+        """
+        try:
+            content = yaml.safe_load(text)
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise TaskError(f"task {source} is no YAML: {_one_line(error)}") from error
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            keys = f"; known keys: {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
+            raise TaskError(f"task {source}: {where + ': ' if where else ''}{first['msg']}{keys}") from error
+
+    def to_yaml(self) -> str:
+        """The task as YAML text, readable by `from_yaml`."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the task as YAML; an existing file is replaced as a whole."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(self.to_yaml(), encoding="utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise TaskError(f"task file {path} cannot be written: {_one_line(error)}") from error
+
+
+def task_directories() -> list[Path]:
+    """Folders that hold the known tasks: pad_bringup's installed share, then the source tree; existing ones only."""
+    prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    candidates = [prefix / "share" / "pad_bringup" / "tasks" for prefix in prefixes]
+    candidates.append(Path(__file__).resolve().parents[2] / "pad_bringup" / "tasks")
+    return [path for path in candidates if path.is_dir()]
+
+
+def known_tasks() -> dict[str, Path]:
+    """Name -> YAML file of every known task."""
+    found: dict[str, Path] = {}
+    for folder in task_directories():
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _find(path_or_name: str | os.PathLike[str]) -> Path:
+    text = os.fspath(path_or_name)
+    is_path = not isinstance(path_or_name, str) or os.sep in text or text.endswith((".yaml", ".yml"))
+    if is_path:
+        path = Path(text)
+        if not path.is_file():
+            raise TaskError(f"task file {path} does not exist")
+        return path
+    tasks = known_tasks()
+    if text not in tasks:
+        known = ", ".join(sorted(tasks)) or "none (is pad_bringup installed and its workspace sourced?)"
+        raise TaskError(f"there is no task {text!r}; known tasks: {known}; or give the path of a task YAML file")
+    return tasks[text]
+
+
+def _doubles(names: Any) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
