@@ -1,0 +1,1 @@
+"""Everything that puts PAD together: the cell, the node graph, the demo, the report and the command line."""
