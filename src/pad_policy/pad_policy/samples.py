@@ -1,0 +1,186 @@
+"""A dataset in memory and the training samples cut from it, a whole batch at a time."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from pad_parse.task import TaskSpec
+
+from pad_policy.actions import encode, perturb
+from pad_policy.config import Horizons, ObservationNoise, Representation
+from pad_policy.errors import DatasetError
+from pad_policy.observation import keypoint_features, proprioception
+
+Array = NDArray[np.float32]
+
+_ARRAYS = ("data/keypoints", "data/keypoint_states", "data/ee", "data/action", "meta/episode_ends")
+_ATTRIBUTES = ("task", "keypoint_names", "keypoint_groups", "keypoint_objects", "rate_hz")
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Every step of a dataset, episodes one after the other.
+
+    keypoints (S, N, 3) m; seen (S, N) bool; ee (S, 20) state; action (S, 20) command; episode_ends (E,) one past
+    each episode's last step. group_indices (N,) index into `group_names`; object_indices (N,).
+    """
+
+    keypoints: Array
+    seen: NDArray[np.bool_]
+    ee: Array
+    action: Array
+    episode_ends: NDArray[np.int64]
+    rate_hz: float
+    task: TaskSpec
+    keypoint_names: list[str]
+    keypoint_groups: list[str]
+    object_indices: NDArray[np.int64]
+    robot: str
+    content_hash: str
+
+    @classmethod
+    def load(cls, path: Path) -> "Episodes":
+        """Read a Zarr dataset folder whole; `DatasetError` says which part of it is missing or wrong."""
+        path = Path(path)
+        if not path.is_dir():
+            raise DatasetError(f"{path}: no such dataset folder; make one with `pad augment`")
+        try:
+            store = zarr.open_group(str(path), mode="r")
+        except (FileNotFoundError, ValueError, KeyError) as error:
+            raise DatasetError(f"{path}: not a Zarr dataset; make one with `pad augment`") from error
+        missing = [name for name in _ARRAYS if name not in store] + [n for n in _ATTRIBUTES if n not in store.attrs]
+        if missing:
+            raise DatasetError(f"{path}: the dataset lacks {', '.join(missing)}; generate it again")
+        keypoints, states, ee, action, ends = (np.asarray(store[name][:]) for name in _ARRAYS)
+        steps, objects = len(keypoints), list(store.attrs["keypoint_objects"])
+        if len(ends) == 0:
+            raise DatasetError(f"{path}: the dataset holds no episode; every attempt was rejected")
+        if not (len(states) == len(ee) == len(action) == steps == ends[-1]) or np.any(np.diff(ends, prepend=0) < 2):
+            raise DatasetError(f"{path}: array lengths and episode_ends disagree; generate the dataset again")
+        if ee.shape[1:] != (20,) or action.shape[1:] != (20,) or keypoints.shape[1:] != (len(objects), 3):
+            raise DatasetError(
+                f"{path}: shapes are ee {ee.shape}, action {action.shape}, keypoints {keypoints.shape}; "
+                f"expected (S, 20), (S, 20), (S, {len(objects)}, 3)"
+            )
+        digest = hashlib.sha256()
+        for array in (keypoints, states, ee, action, ends):
+            digest.update(np.ascontiguousarray(array))
+        names = sorted(set(objects))
+        return cls(
+            keypoints=keypoints.astype(np.float32),
+            seen=states != 0,
+            ee=ee.astype(np.float32),
+            action=action.astype(np.float32),
+            episode_ends=ends.astype(np.int64),
+            rate_hz=float(store.attrs["rate_hz"]),
+            task=_task(store.attrs["task"], path),
+            keypoint_names=list(store.attrs["keypoint_names"]),
+            keypoint_groups=list(store.attrs["keypoint_groups"]),
+            object_indices=np.array([names.index(o) for o in objects]),
+            robot=str(store.attrs.get("robot", "")),
+            content_hash=digest.hexdigest(),
+        )
+
+    @property
+    def group_names(self) -> list[str]:
+        """Groups in order of first appearance; a point's group index points here."""
+        return list(dict.fromkeys(self.keypoint_groups))
+
+    @property
+    def group_indices(self) -> list[int]:
+        """Index of each point's group."""
+        return [self.group_names.index(group) for group in self.keypoint_groups]
+
+
+def _task(data: object, path: Path) -> TaskSpec:
+    try:
+        return TaskSpec.model_validate_json(data) if isinstance(data, str) else TaskSpec.model_validate(data)
+    except ValueError as error:
+        raise DatasetError(f"{path}: its task is not a valid TaskSpec: {error}") from error
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Raw (not normalised) network inputs and targets.
+
+    keypoints (B, N, To, F); valid (B, N, To); proprioception (B, P); actions (B, H, 20) as the policy's frame says.
+    """
+
+    keypoints: Array
+    valid: Array
+    proprioception: Array
+    actions: Array
+
+
+class SampleCutter:
+    """Cuts batches of training samples at the policy's rate out of a dataset at its own rate."""
+
+    def __init__(self, episodes: Episodes, horizons: Horizons, representation: Representation) -> None:
+        stride = episodes.rate_hz / horizons.rate_hz
+        if abs(stride - round(stride)) > 1e-6 or stride < 1:
+            raise DatasetError(
+                f"a policy at {horizons.rate_hz:g} Hz cannot be cut from a dataset at {episodes.rate_hz:g} Hz; "
+                "choose rate_hz as the dataset's rate divided by a whole number"
+            )
+        self.stride = round(stride)
+        self.episodes = episodes
+        self.horizons = horizons
+        self.representation = representation
+        ends = episodes.episode_ends
+        lengths = np.diff(ends, prepend=0)
+        self._first = np.repeat(ends - lengths, lengths)
+        self._last = np.repeat(ends - 1, lengths)
+        self.episode_of_step = np.repeat(np.arange(len(ends)), lengths)
+
+    def cut(
+        self, steps: NDArray[np.int64], noise: ObservationNoise | None, rng: np.random.Generator | None
+    ) -> Batch:
+        """Samples whose newest observation is at `steps` (B,), disturbed by `noise` unless it is None."""
+        e, to, horizon = self.episodes, self.horizons.history, self.horizons.horizon
+        past = steps[:, None] - self.stride * np.arange(to - 1, -1, -1)
+        past = np.maximum(past, self._first[steps][:, None])
+        future = np.minimum(steps[:, None] + self.stride * np.arange(1, horizon + 1), self._last[steps][:, None])
+        points, valid, ee = e.keypoints[past], e.seen[past], e.ee[past]
+        if noise is not None:
+            if rng is None:
+                raise ValueError("noise needs a numpy Generator")
+            points, valid = self._disturb_keypoints(points, valid, past, noise, rng)
+            ee = self._disturb_proprioception(ee, noise, rng)
+        return Batch(
+            keypoints=keypoint_features(points, ee, self.representation),
+            valid=valid.transpose(0, 2, 1).astype(np.float32),
+            proprioception=proprioception(ee, self.representation),
+            actions=encode(e.action[future], ee[:, -1], self.representation.action_frame),
+        )
+
+    def _disturb_keypoints(
+        self, points: Array, valid: NDArray, past: NDArray, noise: ObservationNoise, rng: np.random.Generator
+    ) -> tuple[Array, NDArray]:
+        batch, to, count, _ = points.shape
+        stale = rng.random(batch) < noise.stale_probability
+        if to > 1:
+            points, valid = points.copy(), valid.copy()
+            points[stale, -1], valid[stale, -1] = points[stale, -2], valid[stale, -2]
+        objects = self.episodes.object_indices
+        bias = rng.normal(0, noise.keypoint_bias, (batch, objects.max() + 1, 3))[:, objects]
+        points = points + bias[:, None] + rng.normal(0, noise.keypoint_noise, points.shape)
+        lost = rng.random((batch, to, count)) < noise.drop_probability
+        lost |= rng.random((batch, 1, count)) < noise.lost_point_probability
+        return points.astype(np.float32), valid & ~lost
+
+    @staticmethod
+    def _disturb_proprioception(ee: Array, noise: ObservationNoise, rng: np.random.Generator) -> Array:
+        # Mostly one offset for the whole history: a lagging or badly calibrated arm is off the same way in
+        # consecutive steps, and independent noise would teach the policy to ignore the speed it sees.
+        batch, to, _ = ee.shape
+
+        def draw(shape: tuple[int, ...], sigma: float) -> NDArray:
+            shared = rng.normal(0, sigma, (batch, 1, *shape))
+            return shared + rng.normal(0, 0.2 * sigma, (batch, to, *shape))
+
+        return perturb(
+            ee, draw((2, 3), noise.position_noise), draw((2, 3), noise.rotation_noise), draw((2,), noise.opening_noise)
+        ).astype(np.float32)
