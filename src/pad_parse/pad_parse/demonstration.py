@@ -115,13 +115,14 @@ class Reference:
             )
         if (self.camera.height, self.camera.width) != rgb.shape[:2]:
             raise DemonstrationError(
-                f"reference image is {rgb.shape[1]} x {rgb.shape[0]}, its camera {self.camera.width} x {self.camera.height}"
+                f"reference image is {rgb.shape[1]} x {rgb.shape[0]}, its camera {self.camera.width} x "
+                f"{self.camera.height}"
             )
 
 
 @dataclass(frozen=True, eq=False)
 class Demonstration:
-    """One human demonstration: T frames, N keypoints, two arms (0 left, 1 right), everything in the task frame.
+    """One human demonstration in the task frame: T frames, N keypoints, two arms (0 left, 1 right).
 
     Arrays are copied and made read-only. Attributes:
         stamps: (T,) float64 seconds, strictly increasing.
@@ -132,7 +133,8 @@ class Demonstration:
         gripper_openings: (T, 2) float64 metres between the pads (thumb tip to index tip).
         gripper_closed: (T, 2) bool.
         gripper_states: (T, 2) uint8 of KeypointState.
-        object_poses: name -> (T, 4, 4) float64, object frame (centre of the base, z up at rest) -> task frame.
+        object_poses: name -> (T, 4, 4) float64, object frame (centre of the base, z up at rest) -> task
+            frame.
         landmarks: (T, 2, 21, 3) float64 metres, nan where a hand was not seen.
         task: the annotated task.
         source: where the recording came from, for people.
@@ -164,7 +166,9 @@ class Demonstration:
             object.__setattr__(self, name, [str(text) for text in getattr(self, name)])
         count, points = np.shape(self.stamps)[0] if np.ndim(self.stamps) == 1 else 0, len(self.keypoint_names)
         if count < 2:
-            raise DemonstrationError(f"a demonstration needs at least 2 frames; stamps have shape {np.shape(self.stamps)}")
+            raise DemonstrationError(
+                f"a demonstration needs at least 2 frames; stamps have shape {np.shape(self.stamps)}"
+            )
         shapes: dict[str, tuple[tuple[int, ...], Any]] = {
             "stamps": ((count,), np.float64),
             "keypoints": ((count, points, 3), np.float64),
@@ -184,7 +188,9 @@ class Demonstration:
         for name, value in self.object_poses.items():
             array = np.array(value, dtype=np.float64)
             if array.shape != (count, 4, 4) or not np.all(geometry.is_rigid(array, 1e-4)):
-                raise DemonstrationError(f"object_poses[{name!r}] must be rigid ({count}, 4, 4); got shape {array.shape}")
+                raise DemonstrationError(
+                    f"object_poses[{name!r}] must be rigid ({count}, 4, 4); got shape {array.shape}"
+                )
             array.flags.writeable = False
             poses[str(name)] = array
         object.__setattr__(self, "object_poses", poses)
@@ -195,7 +201,9 @@ class Demonstration:
     def _check_values(self) -> None:
         if not np.all(np.isfinite(self.stamps)) or np.any(np.diff(self.stamps) <= 0):
             raise DemonstrationError("stamps must be finite and strictly increasing")
-        if len(self.keypoint_groups) != len(self.keypoint_names) or len(self.keypoint_objects) != len(self.keypoint_names):
+        if len(self.keypoint_groups) != len(self.keypoint_names) or len(self.keypoint_objects) != len(
+            self.keypoint_names
+        ):
             raise DemonstrationError(
                 f"{len(self.keypoint_names)} keypoint names, {len(self.keypoint_groups)} groups and "
                 f"{len(self.keypoint_objects)} objects; the three must be equally many"
@@ -203,10 +211,14 @@ class Demonstration:
         known = self.task.objects
         for name in {*self.keypoint_objects, *self.object_poses}:
             if name not in known:
-                raise DemonstrationError(f"object {name!r} is not in task {self.task.name!r}; known: {', '.join(known)}")
+                raise DemonstrationError(
+                    f"object {name!r} is not in task {self.task.name!r}; known: {', '.join(known)}"
+                )
         for name, states in (("keypoint", self.keypoint_states), ("gripper", self.gripper_states)):
             if states.size and states.max() > max(KeypointState):
-                raise DemonstrationError(f"{name}_states holds {states.max()}; valid: 0 LOST, 1 VISIBLE, 2 FILLED")
+                raise DemonstrationError(
+                    f"{name}_states holds {states.max()}; valid: 0 LOST, 1 VISIBLE, 2 FILLED"
+                )
         seen = self.keypoint_states != KeypointState.LOST
         if not np.all(np.isfinite(self.keypoints[seen])):
             raise DemonstrationError("keypoints must be finite wherever their state is not LOST")
@@ -215,13 +227,18 @@ class Demonstration:
             raise DemonstrationError("gripper_poses must be rigid wherever the gripper state is not LOST")
         openings = self.gripper_openings[held]
         if not np.all(np.isfinite(openings)) or np.any(openings < 0):
-            raise DemonstrationError("gripper_openings must be finite and not negative wherever the gripper is not LOST")
+            raise DemonstrationError(
+                "gripper_openings must be finite and not negative wherever the gripper is not LOST"
+            )
         for segment in self.segments:
             if segment.end > self.frame_count:
-                raise DemonstrationError(f"segment [{segment.start}, {segment.end}) ends after frame {self.frame_count}")
+                raise DemonstrationError(
+                    f"segment [{segment.start}, {segment.end}) ends after frame {self.frame_count}"
+                )
         if self.reference is not None and len(self.reference.keypoint_pixels) != self.keypoint_count:
             raise DemonstrationError(
-                f"reference has {len(self.reference.keypoint_pixels)} keypoints, the demonstration {self.keypoint_count}"
+                f"reference has {len(self.reference.keypoint_pixels)} keypoints, the demonstration "
+                f"{self.keypoint_count}"
             )
 
     @property
@@ -282,7 +299,9 @@ class Demonstration:
             camera = self.reference.camera
             group.create_dataset("rgb", data=self.reference.rgb, compression="gzip", compression_opts=4)
             if self.reference.depth is not None:
-                group.create_dataset("depth", data=self.reference.depth, compression="gzip", compression_opts=4)
+                group.create_dataset(
+                    "depth", data=self.reference.depth, compression="gzip", compression_opts=4
+                )
             group.create_dataset("keypoint_pixels", data=self.reference.keypoint_pixels)
             group.create_dataset("points_in_task", data=self.reference.points_in_task)
             group.create_dataset("camera_matrix", data=camera.matrix)
@@ -298,7 +317,9 @@ class Demonstration:
         """
         path = Path(path)
         if not path.is_file():
-            raise DemonstrationError(f"demonstration {path} does not exist; make one with `pad parse RECORDING`")
+            raise DemonstrationError(
+                f"demonstration {path} does not exist; make one with `pad parse RECORDING`"
+            )
         try:
             with h5py.File(path, "r") as file:
                 return cls._read(file)
@@ -308,7 +329,8 @@ class Demonstration:
             raise DemonstrationError(f"demonstration {path}: {error}") from error
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
             raise DemonstrationError(
-                f"demonstration {path} is truncated, corrupt or no demonstration file ({_one_line(error)}); parse it again"
+                f"demonstration {path} is truncated, corrupt or no demonstration file "
+                f"({_one_line(error)}); parse it again"
             ) from error
 
     @classmethod
@@ -317,7 +339,9 @@ class Demonstration:
             raise DemonstrationError("this HDF5 file is no demonstration (its attribute `format` differs)")
         version = int(file.attrs["schema_version"])
         if version != SCHEMA_VERSION:
-            raise DemonstrationError(f"schema_version {version} is not known; this code reads {SCHEMA_VERSION}: parse it again")
+            raise DemonstrationError(
+                f"schema_version {version} is not known; this code reads {SCHEMA_VERSION}: parse it again"
+            )
         arrays = {name: _array(file, name, dtype) for name, dtype in _ARRAYS.items()}
         if len(arrays["stamps"]) > _MAX_FRAMES:
             raise DemonstrationError(f"{len(arrays['stamps'])} frames; at most {_MAX_FRAMES} are read")
@@ -329,7 +353,11 @@ class Demonstration:
         if "reference" in file:
             group = _group(file, "reference")
             rgb = _array(group, "rgb", np.uint8)
-            pose = _array(group, "transform_camera_to_task", np.float64) if "transform_camera_to_task" in group else None
+            pose = (
+                _array(group, "transform_camera_to_task", np.float64)
+                if "transform_camera_to_task" in group
+                else None
+            )
             camera = Camera(_array(group, "camera_matrix", np.float64), rgb.shape[1], rgb.shape[0], pose)
             reference = Reference(
                 rgb=rgb,

@@ -1,8 +1,8 @@
 """Rigid-body geometry: SE(3), rotations, projection, rigid fits.
 
-Conventions: SI units, radians, right-handed frames. A pose `T` is a (..., 4, 4) float64 matrix that maps points of the
-child frame into the parent frame (`p_parent = T p_child`). Quaternions are (x, y, z, w). Camera frames are optical: x right,
-y down, z forward. Every function broadcasts over leading axes.
+Conventions: SI units, radians, right-handed frames. A pose `T` is a (..., 4, 4) float64 matrix that maps
+points of the child frame into the parent frame (`p_parent = T p_child`). Quaternions are (x, y, z, w). Camera
+frames are optical: x right, y down, z forward. Every function broadcasts over leading axes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def inverse(pose: ArrayLike) -> FloatArray:
 
 
 def compose(*poses: ArrayLike) -> FloatArray:
-    """Product of one or more poses (..., 4, 4), left to right: `compose(A, B)` maps B's child frame to A's parent."""
+    """Product of poses (..., 4, 4), left to right: `compose(A, B)` maps B's child frame to A's parent."""
     if not poses:
         raise GeometryError("compose needs at least one pose")
     result = _pose(poses[0])
@@ -83,7 +83,11 @@ def from_rotation_6d(vector: ArrayLike) -> FloatArray:
     y = b - np.sum(x * b, axis=-1, keepdims=True) * x
     length_y = np.linalg.norm(y, axis=-1, keepdims=True)
     scale_b = np.linalg.norm(b, axis=-1, keepdims=True)
-    if not (np.all(length_a > 1e-9) and np.all(length_y > 1e-9 * np.maximum(scale_b, 1e-9)) and np.all(length_y > 1e-12)):
+    if not (
+        np.all(length_a > 1e-9)
+        and np.all(length_y > 1e-9 * np.maximum(scale_b, 1e-9))
+        and np.all(length_y > 1e-12)
+    ):
         raise GeometryError("from_rotation_6d: a zero, parallel or non-finite pair of columns is no rotation")
     y = y / length_y
     return np.stack([x, y, np.cross(x, y)], axis=-1)
@@ -133,7 +137,9 @@ def yaw_pose(x: ArrayLike, y: ArrayLike, yaw: ArrayLike, z: ArrayLike = 0.0) -> 
     x, y, z, yaw = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (x, y, z, yaw)))
     zero, one = np.zeros_like(x), np.ones_like(x)
     c, s = np.cos(yaw), np.sin(yaw)
-    rotation = np.stack([np.stack([c, -s, zero], -1), np.stack([s, c, zero], -1), np.stack([zero, zero, one], -1)], -2)
+    rotation = np.stack(
+        [np.stack([c, -s, zero], -1), np.stack([s, c, zero], -1), np.stack([zero, zero, one], -1)], -2
+    )
     return make_pose(rotation, np.stack([x, y, z], -1))
 
 
@@ -178,7 +184,11 @@ def kabsch(a: ArrayLike, b: ArrayLike, weights: ArrayLike | None = None) -> Floa
         raise GeometryError(f"kabsch needs two (..., N, 3) arrays of one shape; got {a.shape} and {b.shape}")
     if a.shape[-2] < 3:
         raise GeometryError(f"kabsch needs at least 3 points; got {a.shape[-2]}")
-    w = np.ones(a.shape[:-1]) if weights is None else np.broadcast_to(np.asarray(weights, dtype=np.float64), a.shape[:-1])
+    w = (
+        np.ones(a.shape[:-1])
+        if weights is None
+        else np.broadcast_to(np.asarray(weights, dtype=np.float64), a.shape[:-1])
+    )
     total = w.sum(axis=-1, keepdims=True)
     if not (np.all(w >= 0) and np.all(total > 0)):
         raise GeometryError("kabsch: weights must be non-negative with a positive sum")
@@ -190,7 +200,9 @@ def kabsch(a: ArrayLike, b: ArrayLike, weights: ArrayLike | None = None) -> Floa
     sign = np.linalg.det(v @ np.swapaxes(u, -1, -2))
     v[..., :, 2] *= np.where(sign < 0, -1.0, 1.0)[..., None]
     rotation = v @ np.swapaxes(u, -1, -2)
-    return make_pose(rotation, centre_b[..., 0, :] - np.einsum("...ij,...j->...i", rotation, centre_a[..., 0, :]))
+    return make_pose(
+        rotation, centre_b[..., 0, :] - np.einsum("...ij,...j->...i", rotation, centre_a[..., 0, :])
+    )
 
 
 def interpolate_pose(pose_a: ArrayLike, pose_b: ArrayLike, s: ArrayLike) -> FloatArray:
@@ -199,16 +211,20 @@ def interpolate_pose(pose_a: ArrayLike, pose_b: ArrayLike, s: ArrayLike) -> Floa
     fraction = np.asarray(s, dtype=np.float64)
     relative = rotation_log(np.swapaxes(a[..., :3, :3], -1, -2) @ b[..., :3, :3])
     rotation = a[..., :3, :3] @ rotation_exp(fraction[..., None] * relative)
-    return make_pose(rotation, (1 - fraction)[..., None] * a[..., :3, 3] + fraction[..., None] * b[..., :3, 3])
+    return make_pose(
+        rotation, (1 - fraction)[..., None] * a[..., :3, 3] + fraction[..., None] * b[..., :3, 3]
+    )
 
 
 def smooth_poses(poses: ArrayLike, sigma: float, weights: ArrayLike | None = None) -> FloatArray:
     """Poses (T, 4, 4) smoothed along time by a Gaussian of `sigma` samples, on SE(3) (no Euler angles).
 
-    Near the ends the window is shortened evenly on both sides, so the first and last pose stay where they are.
+    Near the ends the window is shortened evenly on both sides, so the first and last pose stay where they
+    are.
 
     Args:
-        weights: non-negative (T,), e.g. 0 for frames that were filled in; a window without weight keeps its own pose.
+        weights: non-negative (T,), e.g. 0 for frames that were filled in; a window without weight keeps its
+            own pose.
     """
     p = _pose(poses)
     if p.ndim != 3:
@@ -242,7 +258,7 @@ def reflect_points(points: ArrayLike) -> FloatArray:
 
 
 def reflect_pose(pose: ArrayLike) -> FloatArray:
-    """Poses (..., 4, 4) mirrored across the x-z plane: x' = S x, R' = S R S with S = diag(1, -1, 1); again rigid."""
+    """Poses (..., 4, 4) mirrored across the x-z plane: x' = S x, R' = S R S, S = diag(1, -1, 1)."""
     p = _pose(pose)
     rotation = _REFLECTION[:, None] * p[..., :3, :3] * _REFLECTION
     return make_pose(rotation, reflect_points(p[..., :3, 3]))

@@ -30,7 +30,9 @@ def test_unknown_pose_is_an_error_and_can_be_given():
     assert camera.with_extrinsics(np.eye(4)).pixels_to_task([[1.0, 2.0]], [1.0]).shape == (1, 3)
 
 
-@pytest.mark.parametrize("text", ["", "width: 3", "[1, 2", "width: 1\nheight: 1\nmatrix: [[0,0,0],[0,0,0],[0,0,1]]", "colour: 1"])
+@pytest.mark.parametrize(
+    "text", ["", "width: 3", "[1, 2", "width: 1\nheight: 1\nmatrix: [[0,0,0],[0,0,0],[0,0,1]]", "colour: 1"]
+)
 def test_wrong_file_is_one_clear_line(tmp_path, text):
     path = tmp_path / "c.yaml"
     path.write_text(text)

@@ -34,10 +34,16 @@ def demonstration():
         task=task,
         source="test",
         reference=Reference(
-            rng.integers(0, 255, (48, 64, 3), dtype=np.uint8), np.ones((48, 64)), camera,
-            rng.uniform(0, 40, (points, 2)), rng.normal(size=(points, 3)),
+            rng.integers(0, 255, (48, 64, 3), dtype=np.uint8),
+            np.ones((48, 64)),
+            camera,
+            rng.uniform(0, 40, (points, 2)),
+            rng.normal(size=(points, 3)),
         ),
-        segments=[Segment(0, SegmentKind.MOTION, 0, 3), Segment(1, SegmentKind.SYNC_SKILL, 1, 5, "pour", "bottle", "cup", 0.9, "x")],
+        segments=[
+            Segment(0, SegmentKind.MOTION, 0, 3),
+            Segment(1, SegmentKind.SYNC_SKILL, 1, 5, "pour", "bottle", "cup", 0.9, "x"),
+        ],
         measures={"rigidity_mm": 1.5},
     )
 
@@ -46,7 +52,9 @@ def test_round_trip(demonstration, tmp_path):
     path = demonstration.save(tmp_path / "d.demo.h5")
     again = Demonstration.load(path)
     for name in ("stamps", "keypoints", "keypoint_states", "gripper_poses", "gripper_closed", "landmarks"):
-        assert np.array_equal(getattr(again, name), getattr(demonstration, name), equal_nan=name in ("keypoints", "landmarks"))
+        assert np.array_equal(
+            getattr(again, name), getattr(demonstration, name), equal_nan=name in ("keypoints", "landmarks")
+        )
     assert again.segments == demonstration.segments
     assert again.task == demonstration.task and again.measures == demonstration.measures
     assert np.array_equal(again.reference.rgb, demonstration.reference.rgb)

@@ -38,7 +38,11 @@ def test_missing_file_is_named(tmp_path):
         ("x: [-0.06, 0.08]", "x: [0.2, 0.08]", "low end"),
         ("cup_rim: 4", "bottle_cap: 4", "more than one object"),
         ("name: pour\n", "name: ../pour\n", "no valid name"),
-        ("keypoints: []", "keypoints: [{name: a, object: cup, group: cup_rim, pixel: [1, 2]}]", "needs 1 keypoints|needs 3"),
+        (
+            "keypoints: []",
+            "keypoints: [{name: a, object: cup, group: cup_rim, pixel: [1, 2]}]",
+            "needs 1 keypoints|needs 3",
+        ),
         ("objects:", "objects: [", "no YAML"),
     ],
 )
