@@ -1,0 +1,219 @@
+"""Runs a node graph as processes without `launch`: start, readiness, lifecycle, exit policies, clean end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import yaml
+
+from pad_bringup.errors import SupervisorError
+from pad_bringup.files import write_atomically
+from pad_bringup.graph import Graph, NodeEntry, OnExit
+from pad_bringup.process import ManagedProcess, stop_all
+
+MAX_RESTARTS = 3
+RESTART_WINDOW = 60.0  # s in which MAX_RESTARTS counts
+
+
+class GraphProbe(Protocol):
+    """What the supervisor needs to know from the running ROS graph."""
+
+    def missing(self, entry: NodeEntry) -> list[str]:
+        """What `entry` does not yet offer: names of nodes, services and topics; empty when it is ready."""
+        ...
+
+    def activate(self, entry: NodeEntry, timeout: float) -> None:
+        """Configure and activate a managed node.
+
+        Raises:
+            SupervisorError: a transition failed or took longer than `timeout` seconds.
+        """
+        ...
+
+
+class Supervisor:
+    """Owns the processes of one graph. Use it as a context manager: leaving it ends every process."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        log_directory: str | os.PathLike[str],
+        probe: GraphProbe,
+        *,
+        environment: Mapping[str, str] | None = None,
+        start_timeout: float = 60.0,
+        on_event: Callable[[str], None] | None = None,
+    ) -> None:
+        """Prepare; nothing runs yet.
+
+        graph: the nodes.
+        log_directory: folder for `<node>.log` and the parameter files; made if missing.
+        probe: how the running graph is looked at.
+        environment: variables set on top of this process's and the graph's own.
+        start_timeout: seconds that all nodes together may take to become ready.
+        on_event: called with one line when something worth telling happens.
+        """
+        self.graph = graph
+        self.log_directory = Path(log_directory)
+        self._probe = probe
+        self._environment = {**graph.environment, **os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"}
+        self._start_timeout = start_timeout
+        self._tell = on_event or (lambda line: None)
+        self._processes: dict[str, ManagedProcess] = {}
+        self._restarts: dict[str, list[float]] = {}
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start(self, *, activate: bool = True) -> float:
+        """Start all nodes and wait until every one is ready; returns the seconds it took.
+
+        activate: also configure and activate the managed nodes.
+
+        Raises:
+            SupervisorError: a node stopped, was not ready in time, or refused a transition. Everything is ended then.
+        """
+        begin = time.monotonic()
+        try:
+            for entry in self.graph.nodes:
+                self._launch(entry)
+            for entry in self.graph.nodes:
+                self._wait_ready(entry, begin + self._start_timeout)
+            if activate:
+                for entry in self.graph.nodes:
+                    if entry.lifecycle:
+                        self._probe.activate(entry, max(1.0, begin + self._start_timeout - time.monotonic()))
+        except BaseException:
+            self.stop()
+            raise
+        return time.monotonic() - begin
+
+    def check(self) -> None:
+        """Look after the nodes; call it a few times a second.
+
+        Raises:
+            SupervisorError: a node stopped that the graph cannot do without; everything is ended then.
+        """
+        for entry in self.graph.nodes:
+            process = self._processes.get(entry.name)
+            if process is None or process.returncode() is None:
+                continue
+            try:
+                self._after_exit(entry, process)
+            except BaseException:
+                self.stop()
+                raise
+
+    def run(self, stopped: Callable[[], bool], period: float = 0.2) -> None:
+        """Look after the nodes until `stopped()` is true.
+
+        Raises:
+            SupervisorError: as `check`.
+        """
+        while not stopped():
+            self.check()
+            time.sleep(period)
+
+    def stop(self) -> None:
+        """End every process; returns when all are gone. May be called again."""
+        processes, self._processes = list(self._processes.values()), {}
+        stop_all(processes)
+
+    def process(self, name: str) -> ManagedProcess:
+        """The running process of a node.
+
+        Raises:
+            SupervisorError: it does not run.
+        """
+        try:
+            return self._processes[name]
+        except KeyError:
+            raise SupervisorError(f"{name} does not run; running: {', '.join(self._processes) or 'nothing'}") from None
+
+    def _launch(self, entry: NodeEntry) -> None:
+        parameter_file = self.log_directory / "parameters" / f"{entry.name}.yaml"
+        content = {entry.full_name: {"ros__parameters": dict(entry.parameters)}}
+        write_atomically(parameter_file, yaml.safe_dump(content, sort_keys=False))
+        log = self.log_directory / f"{entry.name}.log"
+        self._processes[entry.name] = ManagedProcess(
+            entry.name, command(entry, parameter_file, self.graph.log_level), log, self._environment
+        )
+
+    def _wait_ready(self, entry: NodeEntry, deadline: float) -> None:
+        process = self._processes.get(entry.name)
+        while process is not None:
+            # The others are watched as well: what this node waits for may just have died.
+            for other in self.graph.nodes:
+                other_process = self._processes.get(other.name)
+                if other_process is not None and other_process.returncode() is not None:
+                    if other.on_exit is OnExit.IGNORE:
+                        self._after_exit(other, other_process)
+                    else:
+                        raise SupervisorError(_obituary(other, other_process, "while the graph was starting"))
+            if entry.name not in self._processes:
+                return
+            missing = self._probe.missing(entry)
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                raise SupervisorError(
+                    f"{entry.name} was not ready after {self._start_timeout:.0f} s: {', '.join(missing)} missing; "
+                    f"see {process.log}"
+                )
+            time.sleep(0.05)
+
+    def _after_exit(self, entry: NodeEntry, process: ManagedProcess) -> None:
+        what = _obituary(entry, process, "while the graph was running")
+        del self._processes[entry.name]
+        stop_all([process])  # children that it may have left
+        if entry.on_exit is OnExit.SHUTDOWN:
+            raise SupervisorError(what)
+        if entry.on_exit is OnExit.IGNORE:
+            self._tell(f"{what}; going on without it")
+            return
+        now = time.monotonic()
+        recent = [t for t in self._restarts.get(entry.name, []) if now - t < RESTART_WINDOW]
+        if len(recent) >= MAX_RESTARTS:
+            raise SupervisorError(f"{what}; it had been restarted {len(recent)} times already")
+        self._restarts[entry.name] = [*recent, now]
+        self._tell(f"{what}; starting it again")
+        self._launch(entry)
+        self._wait_ready(entry, now + self._start_timeout)
+        if entry.lifecycle:
+            self._probe.activate(entry, self._start_timeout)
+
+
+def command(entry: NodeEntry, parameter_file: Path, log_level: str) -> list[str]:
+    """The command line that runs a node with this Python interpreter."""
+    remaps = ["-r", f"__node:={entry.name}"]
+    if entry.namespace.strip("/"):
+        remaps += ["-r", f"__ns:=/{entry.namespace.strip('/')}"]
+    return [
+        *(sys.executable, "-m", entry.module, "--ros-args"),
+        *remaps,
+        *("--params-file", str(parameter_file), "--log-level", f"{entry.name}:={log_level}"),
+    ]
+
+
+def _obituary(entry: NodeEntry, process: ManagedProcess, when: str) -> str:
+    code = process.returncode()
+    how = f"was ended by signal {-code}" if code is not None and code < 0 else f"stopped with exit code {code}"
+    said = _reason(process.last_lines(20))
+    return f"{entry.name} {how} {when}{': ' + said if said else ''} (log: {process.log})"
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """The line of a log that most likely says why: the last fatal or error line, else the last one."""
+    for mark in ("[FATAL]", "[ERROR]", "Error:"):
+        for line in reversed(lines):
+            if mark in line:
+                return line.split("]: ", 1)[-1]
+    return lines[-1] if lines else ""

@@ -1,0 +1,98 @@
+"""The node graph as data."""
+
+import importlib.util
+import json
+
+import pytest
+
+from pad_bringup import store
+from pad_bringup.errors import GraphError
+from pad_bringup.graph import OnExit, arguments, build_graph, resolve
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "policy.json").write_text("{}")
+    (tmp_path / "a.demo.h5").write_text("")
+    (tmp_path / "camera.yaml").write_text("")
+    (tmp_path / "robot.yaml").write_text("")
+    return {
+        "policy": str(tmp_path / "policy"),
+        "demonstration": str(tmp_path / "a.demo.h5"),
+        "calibration": str(tmp_path / "camera.yaml"),
+        "robot": str(tmp_path / "robot.yaml"),
+    }
+
+
+def test_every_argument_is_described_and_its_default_is_a_choice():
+    for argument in arguments():
+        assert argument.description.endswith(".") or ":" in argument.description
+        assert not argument.choices or argument.default in argument.choices
+    assert "task" not in {argument.name for argument in arguments("pour")}
+
+
+def test_the_simulated_graph(files):
+    graph = build_graph(files)
+    names = [entry.name for entry in graph.nodes]
+    assert names == ["sim_cell", "keypoint_tracker", "policy_node", "command_gate", "tamp_server", "viewer"]
+    assert graph.node("policy_node").lifecycle
+    assert graph.node("command_gate").on_exit is OnExit.SHUTDOWN
+    assert graph.node("policy_node").parameters["use_sim_time"] is True
+    assert graph.node("sim_cell").parameters["camera_rate"] == 15.0
+    with pytest.raises(GraphError, match="has no node 'x'"):
+        graph.node("x")
+
+
+def test_arguments_choose_the_nodes(files):
+    graph = build_graph({**files, "cell": "none", "viewer": "false", "planner": "none"})
+    assert [entry.name for entry in graph.nodes] == ["keypoint_tracker", "policy_node", "command_gate"]
+    assert graph.node("policy_node").parameters["use_sim_time"] is False
+    assert "ROS_AUTOMATIC_DISCOVERY_RANGE" not in graph.environment
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"tsk": "pour"}, "unknown argument 'tsk'; known: task"),
+        ({"task": "juggle"}, "there is no task 'juggle'; choices: .*pour"),
+        ({"cell": "moon"}, "cell cannot be 'moon'; choices: sim, none"),
+        ({"seed": "x"}, "seed must be a whole number"),
+        ({"seed": "-1"}, "seed must be at least 0"),
+        ({"camera_rate": "0"}, "camera_rate must be above 0"),
+        ({"policy": "/nowhere"}, "policy: /nowhere does not exist"),
+        ({"robot": "hexapod"}, "there is no 'hexapod' in config/robots"),
+        ({"policy": "", "demonstration": ""}, "no demonstration is given .* run `./pad demo pour` first"),
+    ],
+)
+def test_bad_values_are_one_clear_line(files, values, message):
+    with pytest.raises(GraphError, match=message) as caught:
+        build_graph({**files, **values})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_no_policy(files, tmp_path):
+    (tmp_path / "policy" / "policy.json").unlink()
+    with pytest.raises(GraphError, match="is no policy folder"):
+        build_graph(files)
+
+
+def test_the_newest_results_are_the_default(files):
+    keys = ("demonstration", "policy", "calibration")
+    path = store.remember("pour", store.Results(**{key: files[key] for key in keys}))
+    assert json.loads(path.read_text())["policy"] == files["policy"]
+    graph = build_graph({"robot": files["robot"]})
+    assert graph.node("policy_node").parameters["policy"] == files["policy"]
+    path.write_text("{")
+    with pytest.raises(GraphError, match="no demonstration is given"):
+        build_graph({"robot": files["robot"]})
+
+
+def test_every_entry_names_a_module_that_exists(files):
+    for entry in build_graph(files).nodes:
+        assert importlib.util.find_spec(entry.module) is not None, entry.module
+
+
+def test_resolve_completes_with_defaults():
+    assert resolve({})["cell"] == "sim"
