@@ -1,0 +1,107 @@
+"""Closed-loop use of a policy: history at its rate, prediction, joints. Shared by the node and the rollouts."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pad_policy.actions import from_poses, poses, split
+from pad_policy.chunking import JointChunk
+from pad_policy.environment import JointMeasurement, KeypointObservation
+from pad_policy.errors import PolicyError
+from pad_policy.inference import OnnxPolicy
+from pad_policy.reaching import ArmKinematics, reach
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One answer of the policy.
+
+    ee: (H, 20) commanded end effectors as predicted. chunk: the same in joints, stamped with the observation.
+    unreachable: (2, H) bool, targets of each arm that were replaced by the nearest reachable pose.
+    """
+
+    ee: Array
+    chunk: JointChunk
+    unreachable: NDArray[np.bool_]
+
+
+class PolicyRunner:
+    """Feeds a policy with observations at its own rate and turns its answers into joint chunks."""
+
+    def __init__(
+        self, policy: OnnxPolicy, robot: ArmKinematics, joint_names: list[str], rng: np.random.Generator
+    ) -> None:
+        self.policy = policy
+        self._robot = robot
+        self._joint_names = list(joint_names)
+        self._rng = rng
+        self._history: deque[tuple[Array, NDArray, Array]] = deque(maxlen=policy.horizons.history)
+        self._due = -np.inf
+        self._since_plan = 0
+        self._stamp = -np.inf
+        self._joints: Array | None = None
+
+    def reset(self) -> None:
+        """Forget everything seen: the next observation starts a new episode."""
+        self._history.clear()
+        self._due = self._stamp = -np.inf
+        self._since_plan = 0
+
+    def due(self, stamp: float, tolerance: float = 0.0) -> bool:
+        """Whether an observation with this stamp (s) belongs in the history; `tolerance` s early is on time."""
+        return stamp >= self._due - tolerance
+
+    def observe(self, keypoints: KeypointObservation, measured: JointMeasurement) -> None:
+        """Add one observation; `measured` belongs to the same instant as the keypoints, as nearly as is known."""
+        count = self.policy.keypoint_count
+        if keypoints.points_in_task.shape != (count, 3) or keypoints.states.shape != (count,):
+            raise PolicyError(
+                f"the policy looks at {count} keypoints, the observation has {keypoints.points_in_task.shape}; "
+                "run the tracker on the demonstration the policy was made from"
+            )
+        period = self.policy.horizons.period
+        stamp = keypoints.stamp
+        if stamp < self._stamp or stamp > self._due + 3 * period:
+            self._history.clear()  # a gap or a clock that went back: the old steps are not this one's past
+            self._since_plan = 0
+        self._due = stamp + period if abs(stamp - self._due) > period else self._due + period
+        self._stamp = stamp
+        joints = measured.positions.reshape(2, 6)
+        self._joints = joints
+        grippers = np.stack([self._robot.fk(arm, joints[arm]) for arm in range(2)])
+        ee = from_poses(grippers, measured.openings)
+        entry = (keypoints.points_in_task, keypoints.states, ee)
+        if not self._history:
+            self._history.extend([entry] * self.policy.horizons.history)
+        else:
+            self._history.append(entry)
+        self._since_plan -= 1
+
+    @property
+    def should_plan(self) -> bool:
+        """Whether enough of the last chunk has been carried out that a new one is wanted."""
+        return bool(self._history) and self._since_plan <= 0
+
+    def plan(self) -> Plan:
+        """Predict from the history; the chunk carries the stamp of the newest observation."""
+        if not self._history or self._joints is None:
+            raise PolicyError("plan() needs an observation first")
+        keypoints, states, ee = (np.stack(column) for column in zip(*self._history, strict=True))
+        targets = self.policy.chunk(keypoints, states, ee, self._rng)
+        gripper_targets = poses(targets)
+        reached = [reach(self._robot, arm, gripper_targets[:, arm], self._joints[arm]) for arm in range(2)]
+        _, _, openings = split(targets)
+        horizons = self.policy.horizons
+        self._since_plan = horizons.execute
+        chunk = JointChunk(
+            stamp=self._stamp,
+            joint_names=self._joint_names,
+            times=np.arange(1, horizons.horizon + 1) * horizons.period,
+            positions=np.concatenate([r.joints for r in reached], axis=1),
+            openings=np.maximum(openings, 0.0),
+        )
+        return Plan(targets, chunk, np.stack([r.unreachable for r in reached]))

@@ -1,0 +1,257 @@
+"""The command gate: limits kept whatever comes in, and every state change for a reason."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pad_policy.chunking import JointChunk, StitchedPath, stitch
+from pad_policy.environment import JointMeasurement
+from pad_policy.errors import ChunkError, ConfigError
+from pad_policy.safety import CommandGate, GateLimits, GateState
+
+NAMES = [f"{side}_joint_{i}" for side in ("left", "right") for i in range(6)]
+PERIOD = 0.008
+LIMITS = GateLimits(
+    lower=np.array([-2.0] * 12 + [0.0] * 2),
+    upper=np.array([2.0] * 12 + [0.11] * 2),
+    velocity=np.array([3.0] * 12 + [0.2] * 2),
+    acceleration=np.array([12.0] * 12 + [2.0] * 2),
+)
+
+
+def measurement(stamp: float, value: float = 0.0) -> JointMeasurement:
+    return JointMeasurement(stamp, np.full(12, value), np.array([0.1, 0.1]))
+
+
+def chunk(stamp: float, positions: np.ndarray | None = None, *, rows: int = 8, period: float = 0.2) -> JointChunk:
+    positions = np.zeros((rows, 12)) if positions is None else positions
+    times = period * np.arange(1, len(positions) + 1)
+    return JointChunk(stamp, NAMES, times, positions, np.full((len(positions), 2), 0.05))
+
+
+def enabled_gate(value: float = 0.0) -> CommandGate:
+    gate = CommandGate(NAMES, LIMITS)
+    gate.tick(0.0, measurement(0.0, value))
+    assert gate.enable(0.0) == ""
+    return gate
+
+
+def assert_within_limits(times: list[float], commands: list[np.ndarray]) -> None:
+    values, stamps = np.array(commands), np.array(times)
+    assert np.all(values >= LIMITS.lower - 1e-9) and np.all(values <= LIMITS.upper + 1e-9)
+    steps = np.diff(stamps)[:, None]
+    velocity = np.diff(values, axis=0) / steps
+    assert np.all(np.abs(velocity) <= LIMITS.velocity + 1e-6)
+    acceleration = np.diff(velocity, axis=0) / steps[1:]
+    assert np.all(np.abs(acceleration) <= LIMITS.acceleration + 1e-4)
+
+
+def test_starts_disabled_and_emits_nothing() -> None:
+    gate = CommandGate(NAMES, LIMITS)
+    out = gate.tick(0.0, measurement(0.0))
+    assert out.joints is None and out.openings is None
+    assert out.report.state == GateState.IDLE
+    gate.accept(chunk(0.0), 0.01)
+    assert gate.tick(0.02, measurement(0.02)).joints is None
+
+
+def test_enable_needs_fresh_joint_states_within_limits() -> None:
+    gate = CommandGate(NAMES, LIMITS)
+    assert "joint states" in gate.enable(0.0)
+    gate.tick(0.0, measurement(0.0))
+    assert "old" in gate.enable(5.0)
+    gate.tick(5.0, measurement(5.0, 2.5))
+    assert "outside its limits" in gate.enable(5.0)
+
+
+def test_starts_from_the_measured_joints_and_reaches_the_chunk() -> None:
+    gate = enabled_gate(0.3)
+    first = gate.tick(PERIOD, measurement(PERIOD, 0.3))
+    assert first.report.state == GateState.HOLDING
+    np.testing.assert_allclose(first.joints, 0.3)
+    gate.accept(chunk(0.0, np.linspace(0.35, 0.7, 8)[:, None] * np.ones(12)), 2 * PERIOD)
+    now, out = 2 * PERIOD, first
+    while now < 1.9:
+        now += PERIOD
+        out = gate.tick(now, measurement(now, 0.3))
+    assert out.report.state == GateState.RUNNING and out.report.cause == ""
+    np.testing.assert_allclose(out.joints, 0.7, atol=1e-3)
+    np.testing.assert_allclose(out.openings, 0.05, atol=1e-3)
+
+
+def test_follows_a_smooth_chunk_closely() -> None:
+    gate = enabled_gate()
+    rows = np.arange(1, 9) * 0.2
+    gate.accept(chunk(0.0, (0.3 * (1 - np.cos(rows)))[:, None] * np.ones(12)), 0.001)
+    now, worst = 0.001, 0.0
+    while now < 1.2:
+        now += PERIOD
+        out = gate.tick(now, measurement(now))
+        worst = max(worst, float(np.abs(out.joints - 0.3 * (1 - np.cos(now))).max()))
+    assert worst < 0.01
+
+
+BAD_CHUNKS = {
+    "NaN": replace(chunk(1.0), positions=np.full((8, 12), np.nan)),
+    "other joints": replace(chunk(1.0), joint_names=["elbow", *NAMES[1:]]),
+    "order": replace(chunk(1.0), joint_names=NAMES[::-1]),
+    "shapes": replace(chunk(1.0), positions=np.zeros((8, 11))),
+    "K >= 1": replace(chunk(1.0), times=np.zeros(0), positions=np.zeros((0, 12)), openings=np.zeros((0, 2))),
+    "times must": replace(chunk(1.0), times=np.zeros(8)),
+    "s old": chunk(-3.0),
+    "future": chunk(2.0),
+    "NaN or infinite": replace(chunk(1.0), stamp=float("nan")),
+    "jumps": chunk(1.0, np.full((8, 12), 1.9)),
+    "already past": chunk(0.5, rows=2),
+}
+
+
+@pytest.mark.parametrize("reason", BAD_CHUNKS)
+def test_malformed_chunks_are_refused_and_counted(reason: str) -> None:
+    gate = enabled_gate()
+    gate.tick(1.0, measurement(1.0))
+    with pytest.raises(ChunkError, match=reason):
+        gate.accept(BAD_CHUNKS[reason], 1.0)
+    out = gate.tick(1.008, measurement(1.008))
+    assert out.report.rejected_chunks == 1
+    np.testing.assert_allclose(out.joints, 0.0)
+
+
+def test_out_of_order_chunks_are_refused() -> None:
+    gate = enabled_gate()
+    gate.accept(chunk(0.1), 0.1)
+    for stamp in (0.1, 0.05):
+        with pytest.raises(ChunkError, match="out of order"):
+            gate.accept(chunk(stamp), 0.11)
+
+
+def run(gate: CommandGate, start: float, end: float, measured_until: float = np.inf) -> list[GateState]:
+    states, now = [], start
+    while now < end:
+        now += PERIOD
+        states.append(gate.tick(now, measurement(now) if now < measured_until else None).report.state)
+    return states
+
+
+def test_holds_when_chunks_stop_and_resumes() -> None:
+    gate = enabled_gate()
+    gate.accept(chunk(0.0, rows=2), 0.0)
+    assert run(gate, 0.0, 0.99)[-1] == GateState.RUNNING
+    assert run(gate, 0.99, 1.05)[-1] == GateState.HOLDING
+    report = gate.tick(1.06, measurement(1.06)).report
+    assert report.stale_holds == 1 and "no new chunk" in report.cause
+    gate.accept(chunk(1.05), 1.06)
+    assert run(gate, 1.06, 1.1)[-1] == GateState.RUNNING
+
+
+def test_holds_when_joint_states_stop() -> None:
+    gate = enabled_gate()
+    gate.accept(chunk(0.0), 0.0)
+    states = run(gate, 0.0, 1.0, measured_until=0.3)
+    assert states[int(0.45 / PERIOD)] == GateState.RUNNING
+    assert states[int(0.52 / PERIOD)] == GateState.HOLDING
+    assert "joint states" in gate.tick(1.0, None).report.cause
+
+
+def test_unsound_joint_states_count_as_absent() -> None:
+    gate = enabled_gate()
+    gate.accept(chunk(0.0), 0.0)
+    bad = JointMeasurement(0.5, np.full(12, np.nan), np.zeros(2))
+    assert gate.tick(0.5, bad).report.state == GateState.HOLDING
+
+
+def test_stop_latches_until_enabled() -> None:
+    gate = enabled_gate()
+    gate.accept(chunk(0.0, np.linspace(0.1, 0.8, 8)[:, None] * np.ones(12)), 0.0)
+    times, commands = [], []
+    now = 0.0
+    for k in range(300):
+        now += PERIOD
+        if k == 60:
+            gate.stop()
+        if k == 100:
+            gate.accept(chunk(now - 0.01), now)
+            gate.disable()
+        out = gate.tick(now, measurement(now))
+        times.append(now)
+        commands.append(np.concatenate([out.joints, out.openings]))
+        assert out.report.state == (GateState.STOPPED if k >= 60 else GateState.RUNNING)
+    assert_within_limits(times, commands)
+    np.testing.assert_allclose(commands[-1], commands[120])
+    assert gate.enable(now) == ""
+    assert gate.tick(now, measurement(now)).report.state == GateState.HOLDING
+
+
+def test_a_clock_that_goes_back_forgets_old_stamps() -> None:
+    gate = enabled_gate()
+    gate.accept(chunk(0.0), 0.01)
+    run(gate, 0.01, 0.5)
+    out = gate.tick(0.1, measurement(0.1))
+    assert out.report.state == GateState.RUNNING or out.joints is not None
+    gate.accept(chunk(0.1), 0.11)
+    assert run(gate, 0.11, 0.2)[-1] == GateState.RUNNING
+
+
+def test_limits_are_checked() -> None:
+    with pytest.raises(ConfigError, match="lower < upper"):
+        replace(LIMITS, lower=LIMITS.upper)
+    with pytest.raises(ConfigError, match="14 finite"):
+        replace(LIMITS, velocity=np.ones(3))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_fuzz_emitted_commands_never_exceed_limits(seed: int) -> None:
+    """Random, partly broken chunks, jittering ticks, stops and stale inputs: limits hold in every step."""
+    rng = np.random.default_rng(seed)
+    gate = enabled_gate(float(rng.uniform(-1.9, 1.9)))
+    position = gate.tick(0.0, measurement(0.0)).joints
+    now, times, commands = 0.0, [], []
+    for _ in range(400):
+        now += float(rng.choice([PERIOD, 0.004, 0.012, 0.03], p=[0.85, 0.05, 0.05, 0.05]))
+        if rng.random() < 0.08:
+            steps = rng.normal(0, rng.choice([0.02, 0.2, 0.6]), (int(rng.integers(1, 9)), 12))
+            rows = position + np.cumsum(steps, axis=0)
+            if rng.random() < 0.1:
+                rows[rng.integers(len(rows)), rng.integers(12)] = rng.choice([np.nan, np.inf, 1e9])
+            sent = chunk(now - rng.uniform(-0.2, 0.5), rows, period=float(rng.choice([0.02, 0.1, 0.2])))
+            try:
+                gate.accept(sent, now)
+            except ChunkError:
+                pass
+        if rng.random() < 0.005:
+            gate.stop()
+        if rng.random() < 0.02:
+            gate.enable(now)
+        out = gate.tick(now, measurement(now) if rng.random() < 0.9 else None)
+        if gate.tick(now, None).report.state != GateState.IDLE and out.joints is not None:
+            position = out.joints
+            value = np.concatenate([out.joints, out.openings])
+            if commands and out.report.state == GateState.HOLDING and out.report.cause == "waiting for a chunk":
+                times, commands = [], []  # enabled anew: it starts at the measured joints, as it should
+            times.append(now)
+            commands.append(value)
+    if len(commands) > 2:
+        assert_within_limits(times, commands)
+
+
+def test_stitched_path_starts_where_the_command_is() -> None:
+    position, velocity = np.full(14, 0.2), np.full(14, 0.1)
+    path = stitch(chunk(0.0, np.linspace(0.1, 0.8, 8)[:, None] * np.ones(12)), 0.35, position, velocity)
+    assert path is not None
+    start, speed = path.at(0.35)
+    np.testing.assert_allclose(start, position)
+    np.testing.assert_allclose(speed, velocity)
+    np.testing.assert_allclose(path.at(0.6)[0][:12], np.linspace(0.1, 0.8, 8)[2])
+    np.testing.assert_allclose(path.at(99.0)[0][:12], 0.8)
+    assert stitch(chunk(0.0, rows=2), 0.5, position, velocity) is None
+
+
+def test_stitched_path_velocity_is_the_derivative() -> None:
+    rng = np.random.default_rng(0)
+    path = StitchedPath(np.array([0.0, 0.2, 0.4, 0.6]), rng.normal(size=(4, 14)), rng.normal(size=14))
+    for time in (0.05, 0.25, 0.33, 0.55):
+        numeric = (path.at(time + 1e-6)[0] - path.at(time - 1e-6)[0]) / 2e-6
+        np.testing.assert_allclose(path.at(time)[1], numeric, rtol=1e-4, atol=1e-5)
