@@ -1,0 +1,223 @@
+"""From a hand to a two-finger gripper: pose, opening, and a complete trajectory through occlusion.
+
+The gripper's origin is the midpoint of thumb tip and index tip; its closing axis y runs from the thumb tip to the
+index tip; its approach axis z runs out of the palm through the midpoint, orthogonal to y; x = y cross z.
+"""
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from pad_parse import geometry
+from pad_parse.demonstration import KeypointState
+from pad_parse.errors import ParseError
+from pad_parse.grasping import Hold, find_holds
+from pad_parse.hands.estimator import INDEX_MCP, INDEX_TIP, MIDDLE_MCP, THUMB_TIP, WRIST
+from pad_parse.smoothing import mean_pose, smooth_scalars, smooth_trajectory
+
+
+def gripper_pose(landmarks: np.ndarray) -> np.ndarray:
+    """Gripper poses (..., 4, 4) from landmarks (..., 21, 3) in m, in the landmarks' frame; nan where they are nan."""
+    thumb, index = landmarks[..., THUMB_TIP, :], landmarks[..., INDEX_TIP, :]
+    middle = (thumb + index) / 2
+    palm = (landmarks[..., WRIST, :] + landmarks[..., INDEX_MCP, :] + landmarks[..., MIDDLE_MCP, :]) / 3
+    y = _unit(index - thumb)
+    approach = middle - palm
+    z = _unit(approach - (approach * y).sum(axis=-1, keepdims=True) * y)
+    x = np.cross(y, z)
+    return geometry.make_pose(np.stack([x, y, z], axis=-1), middle)
+
+
+def gripper_opening(landmarks: np.ndarray) -> np.ndarray:
+    """Opening (...) in m: distance from thumb tip to index tip of landmarks (..., 21, 3) in m."""
+    return np.linalg.norm(landmarks[..., INDEX_TIP, :] - landmarks[..., THUMB_TIP, :], axis=-1)
+
+
+@dataclass(frozen=True)
+class GripperTrack:
+    """poses (T, 2, 4, 4), openings (T, 2) m, closed (T, 2), states (T, 2) of KeypointState; nan where LOST.
+
+    object_poses: name -> (T, 4, 4), completed through the hands that held them. holds: who held what when.
+    offsets: per hold, the gripper in the object's frame (4, 4), constant during the hold.
+    """
+
+    poses: np.ndarray
+    openings: np.ndarray
+    closed: np.ndarray
+    states: np.ndarray
+    object_poses: dict[str, np.ndarray]
+    holds: list[Hold]
+    offsets: list[np.ndarray]
+
+
+def track_grippers(
+    stamps: np.ndarray,
+    landmarks: np.ndarray,
+    weights: np.ndarray,
+    object_poses: dict[str, np.ndarray],
+    object_points: dict[str, np.ndarray],
+    arms_of: dict[str, tuple[int, ...]],
+    *,
+    longest_gap: float = 0.7,
+    half_window: float = 0.25,
+    object_half_window: float = 0.12,
+    holds: list[Hold] | None = None,
+) -> GripperTrack:
+    """Both grippers over a whole recording.
+
+    stamps (T,) s; landmarks (T, 2, 21, 3) m in the task frame, nan where a hand was not seen; weights (T, 2) >= 0, how
+    much each observation counts; object_poses name -> (T, 4, 4) with nan where an object was lost; object_points name
+    -> (M, 3) m in the object's frame; arms_of name -> arms that may handle it; longest_gap s: a hand that holds
+    nothing is interpolated over at most this long. `holds` overrides the automatic grasp detection.
+    """
+    count = len(stamps)
+    if landmarks.shape != (count, 2, 21, 3) or weights.shape != (count, 2):
+        raise ParseError(f"landmarks {landmarks.shape}, weights {weights.shape} do not fit {count} frames of two hands")
+    seen = np.isfinite(landmarks).all(axis=(2, 3)) & (weights > 0)
+    raw = np.full((count, 2, 4, 4), np.nan)
+    raw[seen] = gripper_pose(landmarks[seen])
+    width = np.where(seen, gripper_opening(landmarks), np.nan)
+    complete = {name: _bridged(stamps, poses) for name, poses in object_poses.items()}
+    if holds is None:
+        holds = find_holds(stamps, raw, width, complete, object_points, arms_of)
+    poses = np.full((count, 2, 4, 4), np.nan)
+    openings = np.full((count, 2), np.nan)
+    states = np.full((count, 2), int(KeypointState.LOST), dtype=np.uint8)
+    for arm in (0, 1):
+        weight = np.where(seen[:, arm], weights[:, arm], 0.0)
+        free = np.ones(count, dtype=bool)
+        poses[:, arm] = smooth_trajectory(stamps, raw[:, arm], weight, half_window=half_window)
+        openings[:, arm] = smooth_scalars(
+            stamps, width[:, arm, None], weight, half_window=0.15, order=1, spread=0.005
+        )[:, 0]
+        _fill_gaps(stamps, poses[:, arm], openings[:, arm], longest_gap)
+        for hold in holds:
+            if hold.arm == arm:
+                free[hold.start : hold.end] = False
+        usable = np.isfinite(poses[:, arm]).all(axis=(1, 2)) & np.isfinite(openings[:, arm])
+        states[usable & free, arm] = int(KeypointState.FILLED)
+        states[usable & free & seen[:, arm], arm] = int(KeypointState.VISIBLE)
+
+    closed = np.zeros((count, 2), dtype=bool)
+    offsets = []
+    for hold in holds:
+        span = slice(hold.start, hold.end)
+        closed[span, hold.arm] = True
+        _through_hand(stamps, object_poses[hold.object], complete[hold.object], raw[:, hold.arm], weights[:, hold.arm], hold)
+    for name, lost in object_poses.items():
+        found = np.isfinite(lost).all(axis=(1, 2)).astype(float)
+        complete[name] = smooth_trajectory(
+            stamps, complete[name], 0.05 + found, half_window=object_half_window, position_spread=0.003, rotation_spread=0.05
+        )
+    for hold in holds:
+        span = slice(hold.start, hold.end)
+        offset = _hand_in_object(raw[:, hold.arm], weights[:, hold.arm], complete[hold.object], hold)
+        offsets.append(offset)
+        if not np.isfinite(offset).all():
+            continue
+        held = complete[hold.object][span] @ offset
+        _blend(stamps, poses[:, hold.arm], held, hold)
+        poses[span, hold.arm] = held
+        width_held = width[span, hold.arm]
+        if np.isfinite(width_held).any():
+            _blend_scalar(stamps, openings[:, hold.arm], float(np.nanmedian(width_held)), hold)
+        states[span, hold.arm] = np.where(seen[span, hold.arm], int(KeypointState.VISIBLE), int(KeypointState.FILLED))
+    lost = ~(np.isfinite(poses).all(axis=(2, 3)) & np.isfinite(openings))
+    states[lost] = int(KeypointState.LOST)
+    poses[lost], openings[lost] = np.nan, np.nan
+    return GripperTrack(poses, openings, closed, states, complete, holds, offsets)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vector, axis=-1, keepdims=True)
+    return vector / np.maximum(length, 1e-9)
+
+
+def _bridged(stamps: np.ndarray, poses: np.ndarray) -> np.ndarray:
+    """Poses (T, 4, 4) with gaps interpolated and ends held."""
+    known = np.nonzero(np.isfinite(poses).all(axis=(1, 2)))[0]
+    if not len(known):
+        raise ParseError("an object was never found in the recording; annotate other points on it")
+    after = np.searchsorted(known, np.arange(len(poses))).clip(0, len(known) - 1)
+    right = known[after]
+    left = known[np.where(right > np.arange(len(poses)), np.maximum(after - 1, 0), after)]
+    gap = stamps[right] - stamps[left]
+    s = np.where(gap > 0, (stamps - stamps[left]) / np.where(gap > 0, gap, 1), 0.0).clip(0, 1)
+    return geometry.interpolate_pose(poses[left], poses[right], s)
+
+
+def _fill_gaps(stamps: np.ndarray, poses: np.ndarray, openings: np.ndarray, longest: float) -> None:
+    """Interpolate gaps no longer than `longest` s, in place; ends are not extrapolated."""
+    known = np.nonzero(np.isfinite(poses).all(axis=(1, 2)) & np.isfinite(openings))[0]
+    for a, b in itertools.pairwise(known):
+        if b - a > 1 and stamps[b] - stamps[a] <= longest:
+            between = np.arange(a + 1, b)
+            s = (stamps[between] - stamps[a]) / (stamps[b] - stamps[a])
+            poses[between] = geometry.interpolate_pose(poses[a], poses[b], s)
+            openings[between] = openings[a] + s * (openings[b] - openings[a])
+
+
+def _hand_in_object(hand: np.ndarray, weights: np.ndarray, object_poses: np.ndarray, hold: Hold) -> np.ndarray:
+    """Robust mean (4, 4) of the hand in the object's frame over a hold; nan if the hand is never seen in it."""
+    span = slice(hold.start, hold.end)
+    relative = geometry.inverse(object_poses[span]) @ np.nan_to_num(hand[span])
+    seen = np.isfinite(hand[span]).all(axis=(1, 2)) & (weights[span] > 0)
+    if not seen.any():
+        return np.full((4, 4), np.nan)
+    return mean_pose(relative[seen], weights[span][seen])
+
+
+def _through_hand(
+    stamps: np.ndarray, found: np.ndarray, complete: np.ndarray, hand: np.ndarray, weights: np.ndarray, hold: Hold
+) -> None:
+    """Where a held object was lost but its hand was seen, it moves with the hand; in place on `complete` (T, 4, 4)."""
+    span = np.arange(hold.start, hold.end)
+    known = np.isfinite(found[span]).all(axis=(1, 2))
+    seen = np.isfinite(hand[span]).all(axis=(1, 2)) & (weights[span] > 0)
+    if known.all() or not (known & seen).any():
+        return
+    both = span[known & seen]
+    offset = mean_pose(geometry.inverse(found[both]) @ hand[both], weights[both])
+    lost = span[~known & seen]
+    if not len(lost):
+        return
+    through = hand[lost] @ geometry.inverse(offset)
+    # Short losses are bridged better by interpolation than by a hand, which is ten times less precise.
+    gap = _gap_length(stamps, np.isfinite(found).all(axis=(1, 2)))[lost]
+    complete[lost] = geometry.interpolate_pose(complete[lost], through, np.clip((gap - 0.2) / 0.3, 0, 1))
+
+
+def _gap_length(stamps: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(T,) s: time between the known frames on either side of each frame; infinite beyond the ends."""
+    index = np.nonzero(known)[0]
+    result = np.full(len(stamps), np.inf)
+    for a, b in itertools.pairwise(index):
+        result[a + 1 : b] = stamps[b] - stamps[a]
+    result[known] = 0.0
+    return result
+
+
+def _blend(stamps: np.ndarray, poses: np.ndarray, held: np.ndarray, hold: Hold, reach: float = 0.5) -> None:
+    """Lead the free trajectory into the first held pose and out of the last one, in place."""
+    for at, pose, before in ((hold.start, held[0], True), (hold.end - 1, held[-1], False)):
+        if not np.isfinite(poses[at]).all():
+            continue
+        difference = geometry.inverse(poses[at]) @ pose
+        span = np.arange(0, at) if before else np.arange(at + 1, len(poses))
+        fade = 1 - np.abs(stamps[span] - stamps[at]) / reach
+        span, fade = span[fade > 0], fade[fade > 0]
+        usable = np.isfinite(poses[span]).all(axis=(1, 2))
+        span, fade = span[usable], fade[usable]
+        smooth = fade * fade * (3 - 2 * fade)
+        poses[span] = poses[span] @ geometry.interpolate_pose(np.eye(4), difference, smooth)
+
+
+def _blend_scalar(stamps: np.ndarray, openings: np.ndarray, held: float, hold: Hold, reach: float = 0.2) -> None:
+    for at, span in ((hold.start, np.arange(0, hold.start)), (hold.end - 1, np.arange(hold.end, len(openings)))):
+        if not np.isfinite(openings[at]):
+            continue
+        fade = np.clip(1 - np.abs(stamps[span] - stamps[at]) / reach, 0, 1)
+        openings[span] = np.maximum(openings[span] + fade * (held - openings[at]), 0.0)
+    openings[hold.start : hold.end] = held

