@@ -33,3 +33,7 @@ class ReportError(PadBringupError):
 
 class ViewerError(PadBringupError):
     """The viewer cannot show what it was given."""
+
+
+class ReplayError(PadBringupError):
+    """A bag cannot be replayed."""

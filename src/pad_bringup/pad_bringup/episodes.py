@@ -1,0 +1,226 @@
+"""Runs episodes through a running node graph: reset, localise, hand over to the policy, watch, judge."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from numpy.typing import NDArray
+from pad_msgs.msg import CellOutcome, SafetyState
+from pad_msgs.srv import LocaliseKeypoints, ResetCell
+from pad_parse import qos
+from pad_parse.recording.images import colour_image, stamp_seconds
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool
+
+from pad_bringup import names
+from pad_bringup.errors import EpisodeError
+from pad_bringup.session import Session
+from pad_bringup.success import EpisodeResult
+
+SAFETY_COUNTERS = ("position_limited", "velocity_limited", "acceleration_limited", "rejected_chunks", "stale_holds")
+
+
+@dataclass(frozen=True)
+class EpisodeLimits:
+    """When an episode ends.
+
+    Attributes:
+        time_limit: simulated seconds after the hand-over.
+        confirm: simulated seconds that success must last.
+        silence: real seconds without an outcome message after which the cell counts as dead.
+        call_timeout: real seconds that one service call may take.
+        localise_attempts: tries of the localisation, each in a newer image.
+    """
+
+    time_limit: float = 30.0
+    confirm: float = 1.0
+    silence: float = 20.0
+    call_timeout: float = 20.0
+    localise_attempts: int = 3
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Camera images of one episode.
+
+    Attributes:
+        rate: images per simulated second.
+        frames: each (H, W, 3) uint8 RGB.
+    """
+
+    rate: float
+    frames: list[NDArray[np.uint8]]
+
+
+class EpisodeRunner:
+    """Drives episodes as a client of the node graph; it moves no robot itself."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        limits: EpisodeLimits | None = None,
+        still_wanted: Callable[[], None] | None = None,
+        clip_rate: float = 5.0,
+        clip_width: int = 480,
+    ) -> None:
+        """Connect; the graph may still be starting.
+
+        session: the client node to work with.
+        limits: when an episode ends.
+        still_wanted: called a few times a second; raises to give up (a node died, the user pressed Ctrl-C).
+        clip_rate: images kept per simulated second.
+        clip_width: width in pixels that kept images are scaled down to.
+        """
+        self._session = session
+        self._limits = limits or EpisodeLimits()
+        self._still_wanted = still_wanted or (lambda: None)
+        self._clip_interval = 1.0 / clip_rate
+        self._clip_width = clip_width
+        self._lock = threading.Lock()
+        self._outcome: CellOutcome | None = None
+        self._outcome_at = 0.0
+        self._safety: SafetyState | None = None
+        self._frames: list[NDArray[np.uint8]] = []
+        self._next_frame: float | None = None  # simulated stamp from which the next image is kept; None: keep none
+        node = session.node
+        node.create_subscription(CellOutcome, names.CELL_OUTCOME, self._on_outcome, qos.LATEST)
+        node.create_subscription(SafetyState, names.SAFETY, self._on_safety, qos.LATEST)
+        node.create_subscription(Image, names.COLOR_IMAGE, self._on_image, qos.CAMERA)
+        self._reset = node.create_client(ResetCell, names.CELL_RESET)
+        self._localise = node.create_client(LocaliseKeypoints, names.LOCALISE_KEYPOINTS)
+        self._enable = node.create_client(SetBool, names.ENABLE)
+        self._change_state = node.create_client(ChangeState, f"/{names.POLICY_NODE}/change_state")
+        self._get_state = node.create_client(GetState, f"/{names.POLICY_NODE}/get_state")
+
+    def run(self, seed: int) -> tuple[EpisodeResult, Clip]:
+        """Run one episode: gate off, policy off, reset, localise, policy on, gate on, watch.
+
+        Raises:
+            EpisodeError: a node does not answer, refuses, or the cell has gone silent.
+        """
+        begin = time.monotonic()
+        self._switch_gate(False)
+        self._policy(Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE)
+        objects = self._reset_cell(seed)
+        failure = self._find_keypoints()
+        if failure:
+            wall = time.monotonic() - begin
+            return EpisodeResult(seed, False, f"not localised: {failure}", 0.0, wall, objects=objects), Clip(1.0, [])
+        with self._lock:
+            self._frames, self._next_frame = [], 0.0
+        self._policy(Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)
+        self._switch_gate(True)
+        outcome, seconds, success = self._watch(seed)
+        self._switch_gate(False)
+        self._policy(Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE)
+        with self._lock:
+            frames, self._frames, self._next_frame = self._frames, [], None
+            safety = self._safety
+        result = EpisodeResult(
+            seed=seed,
+            success=success,
+            cause="" if success else (outcome.cause or "success did not last"),
+            seconds=seconds,
+            wall_seconds=time.monotonic() - begin,
+            fraction_in_cup=float(outcome.fraction_in_cup),
+            objects=objects,
+            interventions={name: int(getattr(safety, name)) for name in SAFETY_COUNTERS} if safety else {},
+        )
+        return result, Clip(1.0 / self._clip_interval, frames)
+
+    def _watch(self, seed: int) -> tuple[CellOutcome, float, bool]:
+        """Wait for the verdict: the last outcome, simulated seconds since the hand-over, success."""
+        start: float | None = None
+        since: float | None = None
+        with self._lock:
+            self._outcome, self._outcome_at = None, time.monotonic()
+        while True:
+            self._still_wanted()
+            time.sleep(0.02)
+            with self._lock:
+                outcome, received = self._outcome, self._outcome_at
+            if time.monotonic() - received > self._limits.silence:
+                raise EpisodeError(
+                    f"{names.CELL_OUTCOME} has been silent for {self._limits.silence:.0f} s; see sim_cell's log"
+                )
+            if outcome is None or outcome.seed != seed:
+                continue
+            now = float(outcome.time)
+            start = now if start is None else start
+            if not outcome.success:
+                since = None
+            elif since is None:
+                since = now
+            if since is not None and now - since >= self._limits.confirm:
+                return outcome, now - start, True
+            if now - start >= self._limits.time_limit:
+                return outcome, now - start, False
+
+    def _find_keypoints(self) -> str:
+        """Localise with a few tries; returns the last reason for failure, "" if it worked."""
+        message = ""
+        for _ in range(self._limits.localise_attempts):
+            answer = self._call(self._localise, LocaliseKeypoints.Request())
+            if answer.success:
+                return ""
+            message = str(answer.message)
+        return message or "no reason given"
+
+    def _reset_cell(self, seed: int) -> dict[str, tuple[float, float, float]]:
+        answer = self._call(self._reset, ResetCell.Request(seed=seed))
+        if not answer.success:
+            raise EpisodeError(f"{names.CELL_RESET} refused seed {seed}: {answer.message}")
+        return {item.name: _planar(item.pose) for item in answer.objects}
+
+    def _switch_gate(self, on: bool) -> None:
+        answer = self._call(self._enable, SetBool.Request(data=on))
+        if not answer.success:
+            raise EpisodeError(f"{names.ENABLE} refused to switch {'on' if on else 'off'}: {answer.message}")
+
+    def _policy(self, transition: int, wanted: int) -> None:
+        if self._call(self._get_state, GetState.Request()).current_state.id == wanted:
+            return
+        request = ChangeState.Request()
+        request.transition.id = transition
+        if not self._call(self._change_state, request).success:
+            raise EpisodeError(f"{names.POLICY_NODE} refused the lifecycle transition {transition}; see its log")
+
+    def _call(self, client: Any, request: Any) -> Any:
+        return self._session.call(client, request, self._limits.call_timeout, EpisodeError, self._still_wanted)
+
+    def _on_outcome(self, message: CellOutcome) -> None:
+        with self._lock:
+            self._outcome, self._outcome_at = message, time.monotonic()
+
+    def _on_safety(self, message: SafetyState) -> None:
+        with self._lock:
+            self._safety = message
+
+    def _on_image(self, message: Image) -> None:
+        stamp = stamp_seconds(message.header)
+        with self._lock:
+            if self._next_frame is None or stamp < self._next_frame:
+                return
+            self._next_frame = max(self._next_frame + self._clip_interval, stamp + self._clip_interval / 2)
+        image = colour_image(message)
+        if message.width > self._clip_width:
+            size = (self._clip_width, round(message.height * self._clip_width / message.width))
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        with self._lock:
+            self._frames.append(np.ascontiguousarray(image))
+
+
+def _planar(pose: Any) -> tuple[float, float, float]:
+    q = pose.orientation
+    yaw = math.atan2(2 * (q.w * q.z + q.x * q.y), 1 - 2 * (q.y * q.y + q.z * q.z))
+    return float(pose.position.x), float(pose.position.y), yaw

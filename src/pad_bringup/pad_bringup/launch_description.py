@@ -1,0 +1,92 @@
+"""The node graph as a launch description, for hosts with `launch` and `launch_ros`; used by the files in `launch/`."""
+
+from __future__ import annotations
+
+import os
+
+import launch
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
+from launch.event_handlers import OnProcessExit, OnProcessStart
+from launch.events import Shutdown, matches_action
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from lifecycle_msgs.msg import Transition
+
+from pad_bringup.graph import Graph, NodeEntry, OnExit, arguments, build_graph
+
+
+def graph_description(task: str | None = None) -> launch.LaunchDescription:
+    """Declare every argument of the graph, and start the nodes that their values ask for.
+
+    task: fixes the task; then `task` is no argument.
+    """
+    declared = arguments(task)
+    actions: list[launch.LaunchDescriptionEntity] = [
+        DeclareLaunchArgument(a.name, default_value=a.default, description=a.description, choices=list(a.choices) or None)
+        for a in declared
+    ]
+
+    def nodes(context: launch.LaunchContext) -> list[launch.LaunchDescriptionEntity]:
+        values = {a.name: LaunchConfiguration(a.name).perform(context) for a in declared}
+        return graph_actions(build_graph(values if task is None else {**values, "task": task}))
+
+    return launch.LaunchDescription([*actions, OpaqueFunction(function=nodes)])
+
+
+def graph_actions(graph: Graph) -> list[launch.LaunchDescriptionEntity]:
+    """Launch actions that run `graph`: environment, nodes, lifecycle transitions, exit policies."""
+    actions: list[launch.LaunchDescriptionEntity] = [
+        SetEnvironmentVariable(name, value) for name, value in graph.environment.items() if name not in os.environ
+    ]
+    for entry in graph.nodes:
+        actions += _node_actions(entry, graph.log_level)
+    return actions
+
+
+def _node_actions(entry: NodeEntry, log_level: str) -> list[launch.LaunchDescriptionEntity]:
+    kind = LifecycleNode if entry.lifecycle else Node
+    node = kind(
+        package=entry.package,
+        executable=entry.executable,
+        name=entry.name,
+        namespace=entry.namespace,
+        parameters=[dict(entry.parameters)],
+        ros_arguments=["--log-level", f"{entry.name}:={log_level}"],
+        output="both",
+        emulate_tty=True,
+        respawn=entry.on_exit is OnExit.RESTART,
+        respawn_delay=1.0,
+    )
+    actions: list[launch.LaunchDescriptionEntity] = [node]
+    if entry.on_exit is OnExit.SHUTDOWN:
+        reason = f"{entry.name} has stopped"
+        down = [LogInfo(msg=f"{reason}: stopping the graph"), EmitEvent(event=Shutdown(reason=reason))]
+        actions.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=down)))
+    if entry.lifecycle:
+        configure = EmitEvent(event=_transition(node, Transition.TRANSITION_CONFIGURE))
+        activate = EmitEvent(event=_transition(node, Transition.TRANSITION_ACTIVATE))
+        actions.append(RegisterEventHandler(OnProcessStart(target_action=node, on_start=[configure])))
+        actions.append(
+            RegisterEventHandler(
+                OnStateTransition(
+                    target_lifecycle_node=node,
+                    start_state="configuring",
+                    goal_state="inactive",
+                    entities=[activate],
+                )
+            )
+        )
+    return actions
+
+
+def _transition(node: LifecycleNode, transition: int) -> ChangeState:
+    return ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition)

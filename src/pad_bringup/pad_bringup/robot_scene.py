@@ -1,0 +1,16 @@
+"""The shapes of the robot that a profile describes, for the viewers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pad_augment.description import urdf_text
+from pad_augment.kinematics import RobotProfile
+
+from pad_bringup.urdf_scene import UrdfScene
+
+
+def robot_scene(profile: str | Path) -> UrdfScene:
+    """The scene of a robot profile YAML."""
+    path = Path(profile)
+    return UrdfScene(urdf_text(RobotProfile.load(path)), path.parent)

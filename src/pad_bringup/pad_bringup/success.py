@@ -1,0 +1,79 @@
+"""How well a policy does: the result of one episode, and the summary of many with its Wilson interval."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One rollout.
+
+    Attributes:
+        seed: of the placement.
+        success: whether the task's conditions held for the whole confirmation time.
+        cause: why it is not a success; "" for a success.
+        seconds: simulated seconds until the verdict.
+        wall_seconds: real seconds, reset and localisation included.
+        fraction_in_cup: share of the drink in the cup at the end, 0 to 1.
+        objects: name -> (x, y, yaw) of the start, metres and radians in the task frame.
+        interventions: name -> how often the command gate changed or refused something.
+    """
+
+    seed: int
+    success: bool
+    cause: str
+    seconds: float
+    wall_seconds: float
+    fraction_in_cup: float = 0.0
+    objects: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    interventions: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SuccessSummary:
+    """Many episodes in a few numbers.
+
+    Attributes:
+        episodes: how many were run.
+        successes: how many succeeded.
+        rate: successes / episodes, 0 to 1; 0 without episodes.
+        low, high: 95 % Wilson interval of the rate.
+        causes: cause of failure -> how often, most frequent first.
+    """
+
+    episodes: int
+    successes: int
+    rate: float
+    low: float
+    high: float
+    causes: dict[str, int]
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval (low, high) of a success rate, by default at 95 %; (0, 1) without trials.
+
+    Raises:
+        ValueError: not 0 <= successes <= trials.
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes must lie between 0 and the number of trials; got {successes} of {trials}")
+    if trials == 0:
+        return 0.0, 1.0
+    rate = successes / trials
+    scale = 1 + z * z / trials
+    centre = (rate + z * z / (2 * trials)) / scale
+    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / scale
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def summarise(results: Sequence[EpisodeResult]) -> SuccessSummary:
+    """The summary of episode results."""
+    successes = sum(result.success for result in results)
+    low, high = wilson_interval(successes, len(results))
+    causes = Counter(result.cause or "unknown" for result in results if not result.success)
+    rate = successes / len(results) if results else 0.0
+    return SuccessSummary(len(results), successes, rate, low, high, dict(causes.most_common()))
