@@ -1,0 +1,28 @@
+"""./pad test: linter, type checker, tests."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from bootstrap.layout import Layout
+
+
+def run_checks(layout: Layout, environment: Mapping[str, str], pytest_arguments: list[str]) -> int:
+    """Run ruff, mypy and pytest in the environment; pytest's summary comes last. 0 only when all three pass."""
+    failed = []
+    for name, arguments in (("ruff", ["check", "--quiet", "."]), ("mypy", [])):
+        print(f"pad: {name} ...", file=sys.stderr, flush=True)
+        if _module(layout, environment, name, arguments) != 0:
+            failed.append(name)
+    if failed:
+        print(f"pad: {' and '.join(failed)} found something, see above; the tests run all the same", file=sys.stderr, flush=True)
+    status = _module(layout, environment, "pytest", pytest_arguments)
+    if failed:
+        print(f"pad: not passed because of {' and '.join(failed)}, see the top", file=sys.stderr, flush=True)
+    return status or bool(failed)
+
+
+def _module(layout: Layout, environment: Mapping[str, str], name: str, arguments: list[str]) -> int:
+    command: list[str | Path] = [layout.python, "-m", name, *arguments]
+    return subprocess.run(command, cwd=layout.root, env=dict(environment), check=False).returncode

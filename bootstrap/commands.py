@@ -1,0 +1,38 @@
+"""The verbs of ./pad, known before the environment stands."""
+
+OWN = ("setup", "doctor", "test")  # what the bootstrap does by itself
+
+# The rest is pad_bringup.cli; a test holds the two lists together.
+CLI = {
+    "demo": "the main job: demonstration, parse, augment, distill, run in the cell, report   (./pad demo pour)",
+    "annotate": "mark keypoints and objects of a recording",
+    "parse": "recording -> demonstration (.demo.h5)",
+    "augment": "demonstration -> dataset of many demonstrations",
+    "distill": "dataset -> policy folder",
+    "evaluate": "roll a policy out and count successes",
+    "up": "start the node graph, as the launch file does",
+    "record": "record the camera and joint topics",
+    "replay": "play a recording as a live camera",
+    "view": "look at a recording, demonstration, dataset or policy",
+    "export": "write a dataset in another format",
+    "bench": "measure one figure of docs/benchmarks.md",
+}
+
+HELP = """\
+PAD for ROS 2: from one human video to two moving arms.
+
+usage: ./pad COMMAND [options]
+
+{commands}
+
+  setup      make or complete the environment, nothing else (--force: all anew)
+  test       linter, type checker, tests (further words go to pytest)
+  doctor     what is found, what is missing, what to do (--json)
+
+The environment is not made yet: the first command makes it in .pad/ (a few minutes, about 3 GB; ./pad setup does only
+that). Afterwards ./pad COMMAND --help lists each command's options."""
+
+
+def help_text() -> str:
+    """What ./pad --help says before the environment stands."""
+    return HELP.format(commands="\n".join(f"  {name:<10} {text}" for name, text in CLI.items()))
