@@ -1,0 +1,182 @@
+"""Robust motion of a rigid group of points: a pose from pixels and depth, or an affine map without depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pad_parse import geometry
+
+PIXEL_TOLERANCE = 3.0
+"""A point further from its predicted pixel than this (px) is an outlier."""
+DEPTH_TOLERANCE = 0.02
+"""A depth further from the prediction than this (m) is an outlier."""
+
+_PIXEL_NOISE = 1.0
+_DEPTH_NOISE = 0.004
+
+
+@dataclass(frozen=True, eq=False)
+class PoseFit:
+    """Pose of a rigid group in the camera.
+
+    Attributes:
+        pose: (4, 4) object frame -> optical frame.
+        inliers: (M,) bool.
+        error: root mean square pixel error of the inliers.
+    """
+
+    pose: NDArray[np.float64]
+    inliers: NDArray[np.bool_]
+    error: float
+
+
+def fit_pose(
+    points: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    depth: NDArray[np.float64],
+    matrix: NDArray[np.float64],
+    initial: NDArray[np.float64],
+    *,
+    prior_noise: tuple[float, float] = (0.05, 0.5),
+    tolerance: float = PIXEL_TOLERANCE,
+    iterations: int = 8,
+) -> PoseFit:
+    """Refine a pose so that the points fall on their pixels and depths (robust Gauss-Newton on SE(3)).
+
+    Args:
+        points: (M, 3) in the object frame, metres.
+        pixels: (M, 2) measured.
+        depth: (M,) measured metres along the optical axis, nan where there is none.
+        matrix: (3, 3) intrinsics.
+        initial: (4, 4) object -> optical; also the mean of a weak prior.
+        prior_noise: standard deviation of that prior, (metres, radians).
+        tolerance: pixels beyond which a point has no say at the end.
+    """
+    focal = np.array([matrix[0, 0], matrix[1, 1]])
+    centre = matrix[:2, 2]
+    pose = np.array(initial, dtype=np.float64)
+    has_depth = np.isfinite(depth)
+    measured = np.where(has_depth, depth, 0.0)
+    middle = points.mean(axis=0)
+    expected = geometry.transform_points(pose, middle)
+    prior = np.diag([1 / prior_noise[1] ** 2] * 3 + [1 / prior_noise[0] ** 2] * 3)
+    for k in range(iterations):
+        # Start forgiving, so that a poor guess can still pull the group in; end strict.
+        width = max(tolerance / _PIXEL_NOISE, 12.0 * 0.5**k)
+        p = points @ pose[:3, :3].T + pose[:3, 3]
+        z = np.maximum(p[:, 2], 1e-3)
+        ratio = p[:, :2] / z[:, None]
+        pixel_residual = (ratio * focal + centre - pixels) / _PIXEL_NOISE
+        depth_residual = np.where(has_depth, (p[:, 2] - measured) / _DEPTH_NOISE, 0.0)
+        w = _tukey(np.linalg.norm(pixel_residual, axis=1), width)
+        w_depth = w * has_depth * _tukey(np.abs(depth_residual), max(DEPTH_TOLERANCE / _DEPTH_NOISE, width))
+        # Turn about the group's middle, so that rotation and translation hardly mix.
+        pivot = geometry.transform_points(pose, middle)
+        lever = p - pivot
+        jacobian = np.zeros((len(points), 3, 6))
+        for axis in (0, 1):
+            gradient = np.zeros((len(points), 3))
+            gradient[:, axis] = focal[axis] / z
+            gradient[:, 2] = -focal[axis] * ratio[:, axis] / z
+            gradient /= _PIXEL_NOISE
+            jacobian[:, axis, :3] = np.cross(lever, gradient)
+            jacobian[:, axis, 3:] = gradient
+        jacobian[:, 2, :3] = np.stack([lever[:, 1], -lever[:, 0], np.zeros(len(p))], axis=1) / _DEPTH_NOISE
+        jacobian[:, 2, 5] = 1 / _DEPTH_NOISE
+        weight = np.stack([w, w, w_depth], axis=1)
+        residual = np.concatenate([pixel_residual, depth_residual[:, None]], axis=1)
+        weighted = (jacobian * weight[..., None]).reshape(-1, 6)
+        turn = pose[:3, :3] @ initial[:3, :3].T
+        offset = np.concatenate([geometry.rotation_log(turn), pivot - expected])
+        hessian = weighted.T @ jacobian.reshape(-1, 6) + prior
+        step = -np.linalg.solve(hessian, weighted.T @ residual.ravel() + prior @ offset)
+        rotation = geometry.rotation_exp(step[:3])
+        pose = geometry.make_pose(
+            rotation @ pose[:3, :3], rotation @ (pose[:3, 3] - pivot) + pivot + step[3:]
+        )
+        if k >= 3 and np.linalg.norm(step[3:]) < 1e-5 and np.linalg.norm(step[:3]) < 1e-5:
+            break
+    return score_pose(points, pixels, depth, matrix, pose, tolerance)
+
+
+def score_pose(
+    points: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    depth: NDArray[np.float64],
+    matrix: NDArray[np.float64],
+    pose: NDArray[np.float64],
+    tolerance: float = PIXEL_TOLERANCE,
+) -> PoseFit:
+    """Which points agree with a pose: see `fit_pose` for the arguments. A depth that is missing speaks neither way."""
+    p = geometry.transform_points(pose, points)
+    with np.errstate(invalid="ignore"):
+        error = np.linalg.norm(geometry.project(p, matrix) - pixels, axis=1)
+        depth_ok = ~(np.abs(p[:, 2] - depth) > DEPTH_TOLERANCE)
+        inliers = (error < tolerance) & depth_ok
+    rms = float(np.sqrt(np.mean(error[inliers] ** 2))) if np.any(inliers) else float("inf")
+    return PoseFit(pose, inliers, rms)
+
+
+def fit_pose_from_scratch(
+    points: NDArray[np.float64],
+    measured: NDArray[np.float64],
+    rng: np.random.Generator,
+    *,
+    tolerance: float = 0.012,
+    trials: int = 100,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+    """Pose (4, 4) and inliers (M,) that map points (M, 3) onto measured points (M, 3), nan where not measured.
+
+    RANSAC over three-point fits, then a weighted Kabsch on the inliers. None where fewer than four points agree.
+    """
+    valid = np.flatnonzero(np.all(np.isfinite(measured), axis=1) & np.all(np.isfinite(points), axis=1))
+    if valid.size < 4:
+        return None
+    a, b = points[valid], measured[valid]
+    sample = np.argsort(rng.random((trials, valid.size)), axis=1)[:, :3]
+    poses = geometry.kabsch(a[sample], b[sample])
+    error = np.linalg.norm(geometry.transform_points(poses, a) - b, axis=-1)
+    support = np.sum(np.maximum(0.0, 1 - (error / tolerance) ** 2), axis=1)
+    best = error[np.argmax(support)]
+    inliers = best < tolerance
+    for _ in range(3):
+        if np.count_nonzero(inliers) < 4:
+            return None
+        weights = np.where(inliers, np.maximum(1 - (best / tolerance) ** 2, 0.05), 0.0)
+        pose = geometry.kabsch(a, b, weights)
+        best = np.linalg.norm(geometry.transform_points(pose, a) - b, axis=1)
+        inliers = best < tolerance
+    if np.count_nonzero(inliers) < 4:
+        return None
+    everywhere = np.zeros(len(points), bool)
+    everywhere[valid[inliers]] = True
+    return pose, everywhere
+
+
+def fit_affine(
+    start: NDArray[np.float64], pixels: NDArray[np.float64], *, tolerance: float = 4.0
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+    """Affine map (2, 3) from pixels (M, 2) of the first image to the current ones, and its inliers (M,).
+
+    With few points a similarity is fitted instead. None where fewer than three points agree.
+    """
+    if len(start) < 3:
+        return None
+    a, b = np.asarray(start, dtype=np.float32), np.asarray(pixels, dtype=np.float32)
+    fit = cv2.estimateAffine2D if len(start) >= 8 else cv2.estimateAffinePartial2D
+    matrix, found = fit(a, b, method=cv2.RANSAC, ransacReprojThreshold=tolerance, maxIters=300, confidence=0.99)
+    if matrix is None or found is None or not np.all(np.isfinite(matrix)):
+        return None
+    determinant = float(np.linalg.det(matrix[:, :2]))
+    inliers = found[:, 0] == 1
+    if not 0.05 < determinant < 20 or np.count_nonzero(inliers) < 3:
+        return None
+    return np.asarray(matrix, dtype=np.float64), inliers
+
+
+def _tukey(residual: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    return np.asarray(np.where(residual < width, (1 - (residual / width) ** 2) ** 2, 0.0))

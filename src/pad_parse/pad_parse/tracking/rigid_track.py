@@ -1,0 +1,366 @@
+"""One rigid object followed through RGB-D images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pad_parse import geometry
+from pad_parse.tracking import anchors
+from pad_parse.tracking.depth_window import depth_windows, median_depth
+from pad_parse.tracking.object_mask import Hull
+from pad_parse.tracking.rigid_groups import PoseFit, fit_pose, fit_pose_from_scratch
+from pad_parse.tracking.support import Support, View, find_features, surface_normals
+
+TARGET_SUPPORT = 36
+"""Number of support features that are looked for on an object."""
+_MOST_SUPPORT = 80
+_LEAST_SEEN = 6
+"""Fewer agreeing points than this do not carry a pose."""
+_AGREEMENT = 0.7
+_OCCLUDED = 0.015
+"""Something this much (m) in front of a point hides it."""
+_AT_ITS_PLACE = 0.008
+_REACH = 7.0
+"""Refined pixels further than this from the prediction are no match."""
+_WEAK_FRAMES = 12
+"""So many frames in a row may rest on frame-to-frame flow alone."""
+_REPLENISH_EVERY = 4
+_SEARCH_EVERY = 3
+_SEARCH_MARGIN = 110
+_MOST_STEP = (0.25, 1.2)
+"""A pose change beyond (m, rad) between two images is not believed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """What all objects need from one image: grey (H, W) and depth (H, W) in metres."""
+
+    grey: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+
+
+class RigidTrack:
+    """Follows one object; poses are object frame -> optical frame.
+
+    Each image: constant-velocity prediction; optical flow from the last image; a robust pose from pixels and depth; then all
+    points that face the camera are compared with the patch they were defined by, warped to that pose, which removes drift;
+    the final pose rests on those that agree. With too few the object is lost: its pose is held and it is searched for.
+    """
+
+    def __init__(
+        self,
+        matrix: NDArray[np.float64],
+        hull: Hull,
+        rest: NDArray[np.float64],
+        support: Support,
+        pose: NDArray[np.float64],
+        stamp: float,
+        landmarks: tuple[NDArray[np.float64], NDArray[np.float32]],
+        centre: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> None:
+        """Begin; support is then given by `define`.
+
+        Args:
+            matrix: (3, 3) intrinsics.
+            hull: of the object as it stands at the start, task frame.
+            rest: (4, 4) object frame -> task frame at the start.
+            pose: (4, 4) object frame -> optical frame at the start.
+            landmarks: points (k, 3) in the object frame and their SIFT descriptors (k, 128), for finding it again.
+            centre: (3,) middle of the object, object frame.
+        """
+        self._matrix = matrix
+        self._hull, self._rest = hull, rest
+        self.support = support
+        self.pose = pose.copy()
+        self.lost = False
+        self.confidence = 1.0
+        self.seen = np.zeros(0, bool)
+        self._pixels = np.zeros((0, 2))
+        self._linear = np.zeros(3)
+        self._angular = np.zeros(3)
+        self._stamp = stamp
+        self._weak = 0
+        self._frames = 0
+        self._frames_lost = 0
+        self._last_replenished = 0
+        self._rng = rng
+        self._landmarks = landmarks
+        self._centre = centre
+
+    def predicted_pose(self, stamp: float) -> NDArray[np.float64]:
+        """Where the object would be at `stamp` with constant velocity."""
+        dt = float(np.clip(stamp - self._stamp, 0.0, 0.2))
+        if self.lost:
+            return self.pose
+        centre = geometry.transform_points(self.pose, self._centre)
+        return _moved(self.pose, centre, self._angular * dt, self._linear * dt)
+
+    def flow_points(self, predicted: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Indices of the points to follow by flow (m,), and a guess of where they go (m, 2)."""
+        chosen = np.flatnonzero(self.seen)
+        shift = self._project(predicted, chosen) - self._project(self.pose, chosen)
+        return chosen, self._pixels[chosen] + np.nan_to_num(shift)
+
+    def last_pixels(self, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Pixels (m, 2) of the chosen points in the last image."""
+        return self._pixels[chosen]
+
+    def update(
+        self,
+        image: Image,
+        stamp: float,
+        predicted: NDArray[np.float64],
+        chosen: NDArray[np.intp],
+        flowed: NDArray[np.float64],
+        found: NDArray[np.bool_],
+    ) -> None:
+        """Take one image: `flowed` (m, 2) px and `found` (m,) say where the `chosen` points went."""
+        self._frames += 1
+        coarse = None if self.lost else self._coarse(image, predicted, chosen[found], flowed[found])
+        start = predicted if coarse is None else coarse.pose
+        fit = self._refined(image, start)
+        if fit is None and coarse is not None:
+            fit = self._refined(image, predicted)
+        if fit is None and self.lost:
+            self._frames_lost += 1
+            if self._frames_lost % _SEARCH_EVERY == 1:
+                found_pose = self._search(image)
+                fit = None if found_pose is None else self._refined(image, found_pose)
+        if fit is not None and (self.lost or self._plausible(fit.pose, stamp)):
+            self._accept(fit.pose, predicted, stamp)
+            self._weak = 0
+            expected = max(_LEAST_SEEN, 0.5 * np.count_nonzero(self.support.facing(self.pose)))
+            self.confidence = float(np.clip(np.count_nonzero(self.seen) / expected, 0.0, 1.0))
+        elif (
+            coarse is not None
+            and self._weak < _WEAK_FRAMES
+            and np.count_nonzero(coarse.inliers) >= _LEAST_SEEN
+            and np.mean(coarse.inliers) > 0.6
+            and self._plausible(coarse.pose, stamp)
+        ):
+            self._weak += 1
+            self._accept(coarse.pose, predicted, stamp)
+            self.seen = np.zeros(len(self.support), bool)
+            self.seen[chosen[found][coarse.inliers]] = True
+            self._pixels[chosen[found]] = flowed[found]
+            self.confidence = 0.3
+        else:
+            self._lose(stamp)
+
+    def replenish(self, image: Image) -> None:
+        """Define new support features where the object has turned a new side to the camera."""
+        self._forget_useless()
+        if self.lost or self._weak or self._frames - self._last_replenished < _REPLENISH_EVERY:
+            return
+        seen = np.count_nonzero(self.seen)
+        if seen >= 0.55 * TARGET_SUPPORT or seen < _LEAST_SEEN + 2 or len(self.support) >= _MOST_SUPPORT:
+            return
+        self._last_replenished = self._frames
+        window = self._window(image.grey.shape)
+        if window is None:
+            return
+        depth = image.depth[window]
+        v, u = np.mgrid[window]
+        pixels = np.stack([u, v], -1).reshape(-1, 2)
+        cloud = geometry.unproject(pixels, depth.reshape(-1), self._matrix).reshape(*depth.shape, 3)
+        in_object = geometry.transform_points(geometry.inverse(self.pose), cloud.reshape(-1, 3)).reshape(cloud.shape)
+        at_rest = geometry.transform_points(self._rest, in_object.reshape(-1, 3)).reshape(cloud.shape)
+        mask = self._hull.contains(at_rest, margin=0.004) & ~_depth_steps(depth)
+        corner = np.array([window[1].start, window[0].start])
+        visible = self._project(self.pose, np.flatnonzero(self.seen)) - corner
+        features = find_features(image.grey[window], mask, TARGET_SUPPORT - seen, visible)
+        if len(features) < 3:
+            return
+        index = np.round(features).astype(int)
+        points = in_object[index[:, 1], index[:, 0]]
+        good = np.all(np.isfinite(points), axis=1)
+        self.define(image.grey, features[good] + corner, points[good], in_object, features[good])
+
+    def define(
+        self,
+        grey: NDArray[np.uint8],
+        pixels: NDArray[np.float64],
+        points: NDArray[np.float64],
+        cloud: NDArray[np.float64],
+        cloud_pixels: NDArray[np.float64],
+    ) -> None:
+        """Add support at `pixels` (m, 2) of the image, with object-frame points (m, 3); `cloud` (h, w, 3) gives the normals."""
+        towards = geometry.inverse(self.pose)[:3, 3] - points
+        towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+        self.support.add(View(grey, self.pose.copy()), points, surface_normals(cloud, cloud_pixels, towards), pixels)
+        self.seen = np.concatenate([self.seen, np.ones(len(points), bool)])
+        self._pixels = np.concatenate([self._pixels, pixels])
+
+    def keypoints(self, depth: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Keypoints now: optical-frame points (n, 3), pixels (n, 2), and whether each is seen at its place (n,)."""
+        count = self.support.keypoint_count
+        points = geometry.transform_points(self.pose, self.support.points[:count])
+        pixels = geometry.project(points, self._matrix)
+        windows = depth_windows(depth, pixels, 1)
+        with np.errstate(invalid="ignore"):
+            close = np.any(np.abs(windows - points[:, 2:]) < _AT_ITS_PLACE, axis=1)
+        visible = self.seen[:count] | (close & self.support.facing(self.pose)[:count])
+        return points, pixels, np.asarray(visible & (not self.lost))
+
+    def _coarse(
+        self, image: Image, predicted: NDArray[np.float64], chosen: NDArray[np.intp], flowed: NDArray[np.float64]
+    ) -> PoseFit | None:
+        if len(chosen) < 4:
+            return None
+        points = self.support.points[chosen]
+        depth = median_depth(image.depth, flowed, 1)
+        fit = fit_pose(points, flowed, depth, self._matrix, predicted)
+        if np.mean(fit.inliers) < 0.55:
+            lifted = geometry.unproject(flowed, depth, self._matrix)
+            scratch = fit_pose_from_scratch(points, lifted, self._rng)
+            if scratch is not None:
+                other = fit_pose(points, flowed, depth, self._matrix, scratch[0])
+                if np.count_nonzero(other.inliers) > np.count_nonzero(fit.inliers):
+                    fit = other
+        return fit if np.count_nonzero(fit.inliers) >= 4 else None
+
+    def _refined(self, image: Image, start: NDArray[np.float64]) -> PoseFit | None:
+        """Pose from the anchored patches around `start`; sets `seen` and the pixels if enough of them agree."""
+        pose = start
+        fit = None
+        for _ in range(2):
+            p = geometry.transform_points(pose, self.support.points)
+            pixels = geometry.project(p, self._matrix)
+            # The farthest sample of a small window: a neighbouring edge in front hides nothing yet.
+            windows = depth_windows(image.depth, pixels, 1)
+            windows[np.all(np.isnan(windows), axis=1)] = np.inf
+            hidden = np.nanmax(windows, axis=1) < p[:, 2] - _OCCLUDED
+            comparable = self.support.facing(pose) & ~hidden
+            chosen = np.flatnonzero(comparable)
+            if chosen.size < _LEAST_SEEN:
+                return None
+            refined, score = anchors.refine(
+                [view.grey for view in self.support.views],
+                self.support.view[chosen],
+                self.support.anchors[chosen],
+                self.support.warps(pose, self._matrix, chosen),
+                image.grey,
+                pixels[chosen],
+            )
+            agrees = (score > _AGREEMENT) & (np.linalg.norm(refined - pixels[chosen], axis=1) < _REACH)
+            if np.count_nonzero(agrees) < _LEAST_SEEN:
+                return None
+            kept = chosen[agrees]
+            depth = median_depth(image.depth, refined[agrees], 1)
+            fit = fit_pose(self.support.points[kept], refined[agrees], depth, self._matrix, pose, tolerance=2.0)
+            if np.count_nonzero(fit.inliers) < max(_LEAST_SEEN, 0.4 * kept.size):
+                return None
+            moved = geometry.project(geometry.transform_points(fit.pose, self.support.points[kept]), self._matrix)
+            shift = np.nanmax(np.linalg.norm(moved - pixels[kept], axis=1))
+            pose = fit.pose
+            if shift < 2.5:
+                break
+        assert fit is not None
+        self.seen = np.zeros(len(self.support), bool)
+        self.seen[kept[fit.inliers]] = True
+        self._pixels = np.where(
+            self.seen[:, None], self._pixels, geometry.project(geometry.transform_points(pose, self.support.points), self._matrix)
+        )
+        self._pixels[kept] = refined[agrees]
+        self.support.misses[chosen] += 1
+        self.support.misses[self.seen] = 0
+        return fit
+
+    def _plausible(self, pose: NDArray[np.float64], stamp: float) -> bool:
+        centre = geometry.transform_points(self.pose, self._centre)
+        step = float(np.linalg.norm(geometry.transform_points(pose, self._centre) - centre))
+        angle = float(geometry.rotation_angle(self.pose, pose))
+        scale = max(1.0, (stamp - self._stamp) / 0.1)
+        return step < _MOST_STEP[0] * scale and angle < _MOST_STEP[1] * scale
+
+    def _accept(self, pose: NDArray[np.float64], predicted: NDArray[np.float64], stamp: float) -> None:
+        centre = geometry.transform_points(pose, self._centre)
+        surprise = float(np.linalg.norm(centre - geometry.transform_points(predicted, self._centre)))
+        surprise += 0.05 * float(geometry.rotation_angle(predicted, pose))
+        if self.lost:
+            self._linear[:], self._angular[:] = 0.0, 0.0
+        else:
+            # Small differences to the prediction are mostly noise, large ones are motion.
+            pose = geometry.interpolate_pose(predicted, pose, float(np.clip(0.4 + surprise / 0.004, 0.0, 1.0)))
+            dt = max(stamp - self._stamp, 1e-3)
+            centre = geometry.transform_points(pose, self._centre)
+            linear = (centre - geometry.transform_points(self.pose, self._centre)) / dt
+            angular = geometry.rotation_log(pose[:3, :3] @ self.pose[:3, :3].T) / dt
+            self._linear += 0.6 * (linear - self._linear)
+            self._angular += 0.6 * (angular - self._angular)
+        self.pose = pose
+        self.lost = False
+        self._frames_lost = 0
+        self._stamp = stamp
+
+    def _lose(self, stamp: float) -> None:
+        self.lost = True
+        self.confidence = 0.0
+        self.seen = np.zeros(len(self.support), bool)
+        self._linear[:], self._angular[:] = 0.0, 0.0
+        self._stamp = stamp
+        self._weak = 0
+
+    def _search(self, image: Image) -> NDArray[np.float64] | None:
+        """Pose of the lost object from local features near its last place, or None."""
+        window = self._window(image.grey.shape, _SEARCH_MARGIN)
+        if window is None:
+            return None
+        known_points, known = self._landmarks
+        keys, described = cv2.SIFT_create(400).detectAndCompute(image.grey[window], None)
+        if described is None or len(keys) < 4 or len(known) < 4:
+            return None
+        matches = cv2.BFMatcher().knnMatch(known, described, k=2)
+        pairs = [m[0] for m in matches if len(m) == 2 and m[0].distance < 0.85 * m[1].distance]
+        if len(pairs) < 4:
+            return None
+        pixels = np.array([keys[m.trainIdx].pt for m in pairs]) + [window[1].start, window[0].start]
+        points = known_points[[m.queryIdx for m in pairs]]
+        measured = geometry.unproject(pixels, median_depth(image.depth, pixels, 1), self._matrix)
+        result = fit_pose_from_scratch(points, measured, self._rng, trials=200)
+        return None if result is None else result[0]
+
+    def _forget_useless(self) -> None:
+        if len(self.support) < _MOST_SUPPORT * 0.8:
+            return
+        useless = (self.support.misses > 20) & (self.support.view > 0)
+        if np.any(useless):
+            useless[: self.support.keypoint_count] = False
+            self.support.drop(useless)
+            self.seen, self._pixels = self.seen[~useless], self._pixels[~useless]
+
+    def _window(self, shape: tuple[int, ...], margin: int = 4) -> tuple[slice, slice] | None:
+        """The image region (rows, columns) that the object covers at its current pose."""
+        h = self._hull
+        angle = np.linspace(0, 2 * np.pi, 8, endpoint=False)
+        ring = np.stack([h.x + h.radius * np.cos(angle), h.y + h.radius * np.sin(angle)], 1)
+        corners = np.concatenate([np.c_[ring, np.full(8, h.bottom)], np.c_[ring, np.full(8, h.top)]])
+        in_object = geometry.transform_points(geometry.inverse(self._rest), corners)
+        pixels = geometry.project(geometry.transform_points(self.pose, in_object), self._matrix)
+        if not np.all(np.isfinite(pixels)):
+            return None
+        low = np.clip(np.floor(pixels.min(axis=0)).astype(int) - margin, 0, [shape[1], shape[0]])
+        high = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + margin, 0, [shape[1], shape[0]])
+        if np.any(high - low < 16):
+            return None
+        return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+    def _project(self, pose: NDArray[np.float64], chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+        return geometry.project(geometry.transform_points(pose, self.support.points[chosen]), self._matrix)
+
+
+def _moved(
+    pose: NDArray[np.float64], centre: NDArray[np.float64], angle: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    rotation = geometry.rotation_exp(angle)
+    return geometry.make_pose(rotation @ pose[:3, :3], rotation @ (pose[:3, 3] - centre) + centre + shift)
+
+
+def _depth_steps(depth: NDArray[np.float32], limit: float = 0.02) -> NDArray[np.bool_]:
+    kernel = np.ones((3, 3), np.uint8)
+    return np.asarray(cv2.dilate(depth, kernel) - cv2.erode(depth, kernel) > limit)
