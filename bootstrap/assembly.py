@@ -58,7 +58,11 @@ def make_plan(layout: Layout, host: RosHost | None) -> Plan:
 
 def is_ready(layout: Layout, plan: Plan) -> bool:
     """Whether there is nothing to do; reads a handful of small files."""
-    return not plan.open_steps(Stamps(layout.stamps)) and os.access(layout.python, os.X_OK) and layout.environment.is_file()
+    return (
+        not plan.open_steps(Stamps(layout.stamps))
+        and os.access(layout.python, os.X_OK)
+        and layout.environment.is_file()
+    )
 
 
 def ensure(layout: Layout, host: RosHost | None, *, force: bool = False) -> float:
@@ -98,7 +102,9 @@ def ensure(layout: Layout, host: RosHost | None, *, force: bool = False) -> floa
         progress.close()
 
 
-def _make(layout: Layout, host: RosHost | None, plan: Plan, stamps: Stamps, children: Children, progress: Progress) -> None:
+def _make(
+    layout: Layout, host: RosHost | None, plan: Plan, stamps: Stamps, children: Children, progress: Progress
+) -> None:
     sections = read_pins(layout.pins)
     todo = set(plan.open_steps(stamps))
     _check_platform(host)
@@ -178,7 +184,10 @@ def _check_platform(host: RosHost | None) -> None:
     if platform.system() != "Linux":
         raise SetupError(f"PAD runs on Linux, this is {platform.system()}: use the container, docker/README.md")
     if host is None and platform.machine() != "x86_64":
-        raise SetupError(f"ROS 2 wheels exist for x86-64 only, this is {platform.machine()}: install ROS 2 Jazzy, source it, start again")
+        raise SetupError(
+            f"ROS 2 wheels exist for x86-64 only, this is {platform.machine()}: "
+            "install ROS 2 Jazzy, source it, start again"
+        )
 
 
 def _check_space(layout: Layout, todo: set[str]) -> None:
@@ -186,7 +195,10 @@ def _check_space(layout: Layout, todo: set[str]) -> None:
         layout.home.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(layout.home).free / 1e9
         if free < NEEDED_SPACE:
-            raise SetupError(f"{free:.1f} GB free in {layout.root}, the environment needs {NEEDED_SPACE:.0f} GB: make room, start again")
+            raise SetupError(
+                f"{free:.1f} GB free in {layout.root}, the environment needs {NEEDED_SPACE:.0f} GB: "
+                "make room, start again"
+            )
 
 
 def _modules_digest(layout: Layout) -> str:

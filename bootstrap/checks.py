@@ -16,7 +16,11 @@ def run_checks(layout: Layout, environment: Mapping[str, str], pytest_arguments:
         if _module(layout, environment, name, arguments) != 0:
             failed.append(name)
     if failed:
-        print(f"pad: {' and '.join(failed)} found something, see above; the tests run all the same", file=sys.stderr, flush=True)
+        print(
+            f"pad: {' and '.join(failed)} found something, see above; the tests run all the same",
+            file=sys.stderr,
+            flush=True,
+        )
     status = _module(layout, environment, "pytest", pytest_arguments)
     if failed:
         print(f"pad: not passed because of {' and '.join(failed)}, see the top", file=sys.stderr, flush=True)

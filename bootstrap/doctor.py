@@ -20,7 +20,10 @@ from bootstrap.stamps import Stamps
 
 IMPORTS = {
     "ROS 2 in Python": "import rclpy, sensor_msgs.msg",
-    "PAD messages": "from pad_msgs.msg import KeypointArray as K; from rclpy.type_support import check_for_type_support as c; c(K)",
+    "PAD messages": (
+        "from pad_msgs.msg import KeypointArray as K; from rclpy.type_support import check_for_type_support; "
+        "check_for_type_support(K)"
+    ),
     "PAD packages": "import pad_parse, pad_augment, pad_policy, pad_bringup",
     "numerics": "import numpy, scipy, torch, onnxruntime",
     "simulation": "import mujoco; m = mujoco.MjModel.from_xml_string('<mujoco/>'); mujoco.Renderer(m, 8, 8).render()",
@@ -51,9 +54,13 @@ def examine(layout: Layout, environment: Mapping[str, str]) -> list[Finding]:
     findings.append(Finding("python", "found", f"{version} ({sys.executable})"))
     for requirement in system.requirements():
         where = requirement.found()
-        todo = f"./pad setup installs it as root or with sudo; by hand: apt-get install {' '.join(requirement.packages)}"
+        todo = (
+            f"./pad setup installs it as root or with sudo; by hand: apt-get install {' '.join(requirement.packages)}"
+        )
         findings.append(
-            Finding(requirement.name, "found", where) if where else Finding(requirement.name, "missing", requirement.why, todo)
+            Finding(requirement.name, "found", where)
+            if where
+            else Finding(requirement.name, "missing", requirement.why, todo)
         )
     host: RosHost | None = None
     try:
@@ -64,7 +71,9 @@ def examine(layout: Layout, environment: Mapping[str, str]) -> list[Finding]:
         findings.append(Finding("ROS 2", "broken", "sourced, but not usable", str(error)))
         return findings
     if host is None and platform.machine() != "x86_64":
-        findings.append(Finding("ROS 2 wheels", "missing", f"none for {platform.machine()}", "install ROS 2 Jazzy and source it"))
+        findings.append(
+            Finding("ROS 2 wheels", "missing", f"none for {platform.machine()}", "install ROS 2 Jazzy and source it")
+        )
     findings += _environment(layout, host)
     return findings
 
@@ -75,7 +84,9 @@ def _environment(layout: Layout, host: RosHost | None) -> list[Finding]:
         free = shutil.disk_usage(layout.root).free / 1e9
         findings = [Finding("environment", "missing", "not made yet", f"{make} (any other command makes it, too)")]
         if free < assembly.NEEDED_SPACE:
-            findings.append(Finding("disk space", "missing", f"{free:.1f} GB free", f"{assembly.NEEDED_SPACE:.0f} GB are needed"))
+            findings.append(
+                Finding("disk space", "missing", f"{free:.1f} GB free", f"{assembly.NEEDED_SPACE:.0f} GB are needed")
+            )
         return findings
     if not virtual_environment.works(layout):
         return [Finding("environment", "broken", f"{layout.python} does not start", f"{make} makes it anew")]
@@ -85,11 +96,17 @@ def _environment(layout: Layout, host: RosHost | None) -> list[Finding]:
     except SetupError as error:
         return [Finding("environment", "broken", "cannot be judged", str(error))]
     except OSError as error:
-        return [Finding("environment", "broken", f"cannot read {error.filename}", "is the clone complete? try: git status")]
+        return [
+            Finding("environment", "broken", f"cannot read {error.filename}", "is the clone complete? try: git status")
+        ]
     findings = []
     unfinished = plan.open_steps(Stamps(layout.stamps))
     if unfinished:
-        findings.append(Finding("environment", "broken", f"unfinished or out of date: {', '.join(unfinished)}", f"{make} completes it"))
+        findings.append(
+            Finding(
+                "environment", "broken", f"unfinished or out of date: {', '.join(unfinished)}", f"{make} completes it"
+            )
+        )
     else:
         findings.append(Finding("environment", "found", str(layout.venv)))
     wanted = [pin for name, pins in sections.items() for pin in pins if host is None or name not in ("ros", "build")]
@@ -115,7 +132,13 @@ def _complaint(python: Path, code: str, environment: Mapping[str, str]) -> str:
     """Why the code does not run in the environment; empty when it does."""
     try:
         result = subprocess.run(
-            [python, "-c", code], env=dict(environment), capture_output=True, text=True, errors="replace", timeout=60, check=False
+            [python, "-c", code],
+            env=dict(environment),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return "no answer within 60 s"

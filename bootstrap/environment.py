@@ -12,7 +12,14 @@ from bootstrap.stamps import write_whole
 from bootstrap.system import offscreen_backend
 from bootstrap.virtual_environment import clean_environment
 
-PATH_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH")
+PATH_VARIABLES = (
+    "PATH",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "AMENT_PREFIX_PATH",
+    "CMAKE_PREFIX_PATH",
+    "COLCON_PREFIX_PATH",
+)
 
 
 def build_environment(layout: Layout, host: RosHost | None) -> dict[str, str]:
@@ -53,14 +60,29 @@ def source_workspace(layout: Layout, host: RosHost | None) -> None:
     if host is None:
         added["AMENT_PREFIX_PATH"].append(str(layout.venv))
         # The wheels' start-up hook would set this and start Python a second time.
-        libraries = [str(layout.venv / "lib"), *map(str, sorted(layout.venv.glob("lib/python3.*/site-packages/ros_*.libs")))]
+        libraries = [
+            str(layout.venv / "lib"),
+            *map(str, sorted(layout.venv.glob("lib/python3.*/site-packages/ros_*.libs"))),
+        ]
         added["LD_LIBRARY_PATH"] += libraries
-        fixed |= {"_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1", "ROS_DISTRO": "jazzy", "ROS_VERSION": "2", "ROS_PYTHON_VERSION": "3"}
+        fixed |= {
+            "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
+            "ROS_DISTRO": "jazzy",
+            "ROS_VERSION": "2",
+            "ROS_PYTHON_VERSION": "3",
+        }
     write_whole(layout.environment, json.dumps({"prepend": added, "set": fixed}, indent=1))
-    lines = [f'export {name}={shlex.quote(os.pathsep.join(entries))}"${{{name}:+:${name}}}"' for name, entries in added.items() if entries]
+    lines = [
+        f'export {name}={shlex.quote(os.pathsep.join(entries))}"${{{name}:+:${name}}}"'
+        for name, entries in added.items()
+        if entries
+    ]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in fixed.items()]
     lines += [f'export {name}="${{{name}:-{value}}}"' for name, value in defaults().items()]
-    write_whole(layout.setup_script, "# source this in bash: the environment that ./pad runs commands in\n" + "\n".join(lines) + "\n")
+    write_whole(
+        layout.setup_script,
+        "# source this in bash: the environment that ./pad runs commands in\n" + "\n".join(lines) + "\n",
+    )
 
 
 def command_environment(layout: Layout, host: RosHost | None) -> dict[str, str]:
@@ -97,4 +119,3 @@ def prepend(environment: dict[str, str], name: str, entries: list[str]) -> None:
     """Put the entries in front of a path variable, each once."""
     present = [entry for entry in environment.get(name, "").split(os.pathsep) if entry and entry not in entries]
     environment[name] = os.pathsep.join([*entries, *present])
-

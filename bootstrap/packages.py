@@ -77,7 +77,8 @@ class Installer:
             return
         if not _reachable(f"{TORCH_INDEX}/torch/"):
             raise SetupError(
-                f"no CPU build of torch: {cpu_build} is not in pip's configured sources, and {TORCH_INDEX} cannot be reached. "
+                f"no CPU build of torch: {cpu_build} is not in pip's configured sources, and {TORCH_INDEX} "
+                "cannot be reached. "
                 "Put the wheel into a folder and name it: PIP_FIND_LINKS=FOLDER ./pad setup"
             )
         self._pip(["--extra-index-url", TORCH_INDEX, cpu_build], step)
@@ -88,8 +89,8 @@ class Installer:
         # No bytecode: what is used compiles on first import, seconds instead of half a minute. No build isolation: the
         # few source packages are built with the pinned setuptools.
         command = [
-            self._layout.python, "-m", "pip", "install", "--no-deps", "--no-compile", "--no-build-isolation", "--use-pep517",
-            "--progress-bar", "off", *requirements,
+            self._layout.python, "-m", "pip", "install", "--no-deps", "--no-compile", "--no-build-isolation",
+            "--use-pep517", "--progress-bar", "off", *requirements,
         ]  # fmt: skip
         for attempt in range(1, ATTEMPTS + 1):
             errors: list[str] = []
@@ -106,7 +107,12 @@ class Installer:
                 elif line.startswith("Installing collected"):
                     self._progress.note(step, "installing")
 
-            if self._children.run(command, log=log, environment=self._environment, folder=self._layout.root, on_line=watch) == 0:
+            if (
+                self._children.run(
+                    command, log=log, environment=self._environment, folder=self._layout.root, on_line=watch
+                )
+                == 0
+            ):
                 return True
             missing = any("No matching distribution" in line for line in errors)
             if missing and may_miss:
@@ -166,7 +172,11 @@ def importable_on_host(pins: Iterable[Pin], layout: Layout, environment: Mapping
         "    except m.PackageNotFoundError: pass"
     )
     result = subprocess.run(
-        [layout.python, "-c", code, *(pin.key for pin in pins)], env=dict(environment), capture_output=True, text=True, check=False
+        [layout.python, "-c", code, *(pin.key for pin in pins)],
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return set(result.stdout.split())
 
@@ -176,11 +186,9 @@ def localise_cmake_files(layout: Layout) -> int:
 
     Returns how many files were rewritten. Raises SetupError when a builder's path is left.
     """
-    result = subprocess.run(
-        [layout.python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('include')); print(sysconfig.get_path('purelib'))"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    include, packages = result.stdout.split()
+    code = "import sysconfig; print(sysconfig.get_path('include')); print(sysconfig.get_path('purelib'))"
+    result = subprocess.run([layout.python, "-I", "-c", code], capture_output=True, text=True, check=True)
+    include, packages = result.stdout.splitlines()
     rewritten = 0
     for path in layout.venv.glob("share/*/cmake/*Export*.cmake"):
         text = path.read_text()

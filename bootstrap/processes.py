@@ -27,7 +27,7 @@ class Children:
 
     def run(
         self,
-        command: Sequence[str | Path],
+        command: Sequence[object],
         *,
         log: Path,
         environment: Mapping[str, str],

@@ -34,12 +34,15 @@ def sourced_ros(environment: Mapping[str, str]) -> RosHost | None:
     if environment.get("ROS_VERSION", "2") == "1":
         raise SetupError(f"ROS 1 ({distro or 'unknown'}) is sourced in this shell. {NEEDED}: open a shell without it.")
     if distro in TOO_OLD and (holders or "ROS_VERSION" in environment):
-        raise SetupError(f"ROS 2 {distro} is sourced in this shell. {NEEDED}: open a shell without it, or source a newer one.")
+        raise SetupError(
+            f"ROS 2 {distro} is sourced in this shell. {NEEDED}: open a shell without it, or source a newer one."
+        )
     if not holders:
         return None
     if not distro:
         raise SetupError(
-            f"{holders[0]} is on AMENT_PREFIX_PATH but ROS_DISTRO is not set: source its setup.bash again, or open a shell without it"
+            f"{holders[0]} is on AMENT_PREFIX_PATH but ROS_DISTRO is not set: "
+            "source its setup.bash again, or open a shell without it"
         )
     roots = [str(prefix) for prefix in prefixes]
     python_path = tuple(

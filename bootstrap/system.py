@@ -38,7 +38,9 @@ def requirements() -> list[Requirement]:
         Requirement("C++ compiler", "ROS messages are compiled", lambda: _program("c++", "g++", "clang++"), ("g++",)),
         Requirement("cmake", "ROS messages are compiled", lambda: _program("cmake"), ("cmake",)),
         Requirement("make", "ROS messages are compiled", lambda: _program("make"), ("make",)),
-        Requirement("offscreen OpenGL", "the cell's camera is rendered without a screen", _offscreen, _offscreen_packages()),
+        Requirement(
+            "offscreen OpenGL", "the cell's camera is rendered without a screen", _offscreen, _offscreen_packages()
+        ),
     ]
 
 
@@ -70,8 +72,17 @@ def install_missing(progress: Progress) -> None:
     by_hand = f"missing: {names}. Run: sudo apt-get install {' '.join(packages)}   and start again"
     prefix = _privilege(by_hand)
     with progress.step(f"system packages: {' '.join(packages)}"):
-        command = [*prefix, "apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", "install"]
-        # The package lists of a fresh machine or container are empty or old: refresh them only when the first try fails.
+        command = [
+            *prefix,
+            "apt-get",
+            "-y",
+            "-q",
+            "--no-install-recommends",
+            "-o",
+            "DPkg::Lock::Timeout=120",
+            "install",
+        ]
+        # The package lists of a fresh machine are empty or old: refresh them only when the first try fails.
         result = _apt([*command, *packages])
         if result.returncode != 0:
             _apt([*prefix, "dpkg", "--configure", "-a"])
@@ -100,7 +111,13 @@ def _apt(command: list[str]) -> subprocess.CompletedProcess[str]:
     if command[0] == "sudo":
         command = ["sudo", "-n", "DEBIAN_FRONTEND=noninteractive", *command[2:]]
     return subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
 
 

@@ -19,8 +19,8 @@ def clean_environment(host: RosHost | None) -> dict[str, str]:
     """
     dropped = {
         "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONPLATLIBDIR", "VIRTUAL_ENV", "VIRTUAL_ENV_PROMPT",
-        "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_CONSTRAINT", "PIP_REQUIREMENT",
-        "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "COLCON_DEFAULTS_FILE", "COLCON_PYTHON_EXECUTABLE",
+        "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_CONSTRAINT",
+        "PIP_REQUIREMENT", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "COLCON_DEFAULTS_FILE", "COLCON_PYTHON_EXECUTABLE",
     }  # fmt: skip
     if host is None:
         dropped |= {"AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "RMW_IMPLEMENTATION", "ROS_DISTRO",
@@ -39,7 +39,12 @@ def clean_environment(host: RosHost | None) -> dict[str, str]:
 def works(layout: Layout) -> bool:
     """Whether the environment's interpreter starts; it does not after the Python below it was removed."""
     try:
-        return subprocess.run([layout.python, "-I", "-S", "-c", ""], capture_output=True, timeout=30, check=False).returncode == 0
+        return (
+            subprocess.run(
+                [layout.python, "-I", "-S", "-c", ""], capture_output=True, timeout=30, check=False
+            ).returncode
+            == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -61,11 +66,12 @@ def create(layout: Layout, host: RosHost | None, children: Children) -> None:
         raise SetupError(f"cannot make a virtual environment in {layout.venv}:\n{tail(log)}")
     if host is not None:
         environment["PYTHONPATH"] = os.pathsep.join(host.python_path)
-        probe = subprocess.run([layout.python, "-c", "import rclpy"], env=environment, capture_output=True, text=True, check=False)
+        probe = subprocess.run(
+            [layout.python, "-c", "import rclpy"], env=environment, capture_output=True, text=True, check=False
+        )
         if probe.returncode != 0:
             reason = (probe.stderr.strip().splitlines() or ["no message"])[-1]
             raise SetupError(
                 f"ROS 2 {host.distro} is sourced, but {interpreter} cannot import its rclpy ({reason}): "
                 "name the Python that it was built for in PAD_PYTHON, e.g. PAD_PYTHON=/usr/bin/python3"
             )
-

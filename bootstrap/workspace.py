@@ -16,7 +16,9 @@ PYTHON_PACKAGES = ("pad_parse", "pad_augment", "pad_policy", "pad_bringup")
 
 def message_inputs(layout: Layout) -> str:
     """Hash of everything that the compiled messages are made from."""
-    return _hash_files(layout, sorted(path for path in (layout.source / MESSAGES).rglob("*") if path.is_file()), contents=True)
+    return _hash_files(
+        layout, sorted(path for path in (layout.source / MESSAGES).rglob("*") if path.is_file()), contents=True
+    )
 
 
 def package_inputs(layout: Layout) -> str:
@@ -40,7 +42,9 @@ def build_messages(layout: Layout, environment: Mapping[str, str], children: Chi
     """Compile the messages, always from an empty folder: half of an earlier build must not survive."""
     for stale in (layout.workspace / "build" / MESSAGES, layout.install / MESSAGES):
         _remove(layout, stale)
-    _colcon(layout, [MESSAGES], ["--cmake-args", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=None"], environment, children)
+    _colcon(
+        layout, [MESSAGES], ["--cmake-args", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=None"], environment, children
+    )
 
 
 def build_packages(layout: Layout, environment: Mapping[str, str], children: Children) -> None:
