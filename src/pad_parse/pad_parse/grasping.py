@@ -1,4 +1,5 @@
 """When a hand holds an object: opening with hysteresis, confirmed by the object beginning to move with the hand."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ MOTION_WINDOW = 0.2
 
 @dataclass(frozen=True)
 class Hold:
-    """Arm `arm` (0 left, 1 right) holds `object` in frames [start, end); `moves_from` is the first frame it moves in."""
+    """Arm `arm` (0 left, 1 right) holds `object` in frames [start, end); it moves from frame `moves_from` on."""
 
     arm: int
     object: str
@@ -58,7 +59,7 @@ def moving(stamps: np.ndarray, poses: np.ndarray, lever: np.ndarray, threshold: 
     result = displacement > threshold
     for start, end in runs(~result):
         # A pause of a moment inside a motion is part of it.
-        if 0 < start and end < len(result) and stamps[min(end, len(stamps) - 1)] - stamps[start] < 0.15:
+        if start > 0 and end < len(result) and stamps[min(end, len(stamps) - 1)] - stamps[start] < 0.15:
             result[start:end] = True
     for start, end in runs(result):
         if stamps[end - 1] - stamps[start] < 0.1:
@@ -228,6 +229,8 @@ def _without_overlap(holds: list[Hold]) -> list[Hold]:
     for hold in sorted(holds, key=lambda h: h.start):
         for i, other in enumerate(result):
             if other.arm == hold.arm and other.end > hold.start:
-                result[i] = Hold(other.arm, other.object, other.start, max(other.start + 1, hold.start), other.moves_from)
+                result[i] = Hold(
+                    other.arm, other.object, other.start, max(other.start + 1, hold.start), other.moves_from
+                )
         result.append(hold)
     return result

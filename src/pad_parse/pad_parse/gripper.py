@@ -3,6 +3,7 @@
 The gripper's origin is the midpoint of thumb tip and index tip; its closing axis y runs from the thumb tip to the
 index tip; its approach axis z runs out of the palm through the midpoint, orthogonal to y; x = y cross z.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -63,14 +64,17 @@ def track_grippers(
     longest_gap: float = 0.7,
     half_window: float = 0.25,
     object_half_window: float = 0.12,
-    holds: list[Hold] | None = None,
+    near: float = 0.10,
+    arrival: float = 0.020,
+    held_from_start: tuple[str, ...] = (),
 ) -> GripperTrack:
     """Both grippers over a whole recording.
 
     stamps (T,) s; landmarks (T, 2, 21, 3) m in the task frame, nan where a hand was not seen; weights (T, 2) >= 0, how
     much each observation counts; object_poses name -> (T, 4, 4) with nan where an object was lost; object_points name
     -> (M, 3) m in the object's frame; arms_of name -> arms that may handle it; longest_gap s: a hand that holds
-    nothing is interpolated over at most this long. `holds` overrides the automatic grasp detection.
+    nothing is interpolated over at most this long; near, arrival m: see `find_holds`; held_from_start: objects known
+    to be in a hand when the recording begins.
     """
     count = len(stamps)
     if landmarks.shape != (count, 2, 21, 3) or weights.shape != (count, 2):
@@ -80,8 +84,9 @@ def track_grippers(
     raw[seen] = gripper_pose(landmarks[seen])
     width = np.where(seen, gripper_opening(landmarks), np.nan)
     complete = {name: _bridged(stamps, poses) for name, poses in object_poses.items()}
-    if holds is None:
-        holds = find_holds(stamps, raw, width, complete, object_points, arms_of)
+    holds = find_holds(stamps, raw, width, complete, object_points, arms_of, near=near, arrival=arrival)
+    for name in held_from_start:
+        holds = _from_start(holds, name, arms_of[name][0], count)
     poses = np.full((count, 2, 4, 4), np.nan)
     openings = np.full((count, 2), np.nan)
     states = np.full((count, 2), int(KeypointState.LOST), dtype=np.uint8)
@@ -89,9 +94,9 @@ def track_grippers(
         weight = np.where(seen[:, arm], weights[:, arm], 0.0)
         free = np.ones(count, dtype=bool)
         poses[:, arm] = smooth_trajectory(stamps, raw[:, arm], weight, half_window=half_window)
-        openings[:, arm] = smooth_scalars(
-            stamps, width[:, arm, None], weight, half_window=0.15, order=1, spread=0.005
-        )[:, 0]
+        openings[:, arm] = smooth_scalars(stamps, width[:, arm, None], weight, half_window=0.15, order=1, spread=0.005)[
+            :, 0
+        ]
         _fill_gaps(stamps, poses[:, arm], openings[:, arm], longest_gap)
         for hold in holds:
             if hold.arm == arm:
@@ -105,15 +110,29 @@ def track_grippers(
     for hold in holds:
         span = slice(hold.start, hold.end)
         closed[span, hold.arm] = True
-        _through_hand(stamps, object_poses[hold.object], complete[hold.object], raw[:, hold.arm], weights[:, hold.arm], hold)
+        _through_hand(
+            stamps, object_poses[hold.object], complete[hold.object], raw[:, hold.arm], weights[:, hold.arm], hold
+        )
     for name, lost in object_poses.items():
         found = np.isfinite(lost).all(axis=(1, 2)).astype(float)
         complete[name] = smooth_trajectory(
-            stamps, complete[name], 0.05 + found, half_window=object_half_window, position_spread=0.003, rotation_spread=0.05
+            stamps,
+            complete[name],
+            0.05 + found,
+            half_window=object_half_window,
+            position_spread=0.003,
+            rotation_spread=0.05,
         )
-    for hold in holds:
+    for i, hold in enumerate(holds):
         span = slice(hold.start, hold.end)
         offset = _hand_in_object(raw[:, hold.arm], weights[:, hold.arm], complete[hold.object], hold)
+        if (
+            not np.isfinite(offset).all()
+            and i > 0
+            and holds[i - 1].arm == hold.arm
+            and holds[i - 1].object == hold.object
+        ):
+            offset = offsets[-1]  # out of sight throughout: the grasp is the one before
         offsets.append(offset)
         if not np.isfinite(offset).all():
             continue
@@ -128,6 +147,17 @@ def track_grippers(
     states[lost] = int(KeypointState.LOST)
     poses[lost], openings[lost] = np.nan, np.nan
     return GripperTrack(poses, openings, closed, states, complete, holds, offsets)
+
+
+def _from_start(holds: list[Hold], name: str, arm: int, count: int) -> list[Hold]:
+    """The holds with the first one of `name` begun at frame 0; one over the whole recording if there is none."""
+    first = next((i for i, hold in enumerate(holds) if hold.object == name), None)
+    if first is None:
+        return [*holds, Hold(arm, name, 0, count, 0)]
+    return [
+        Hold(hold.arm, hold.object, 0, hold.end, hold.moves_from) if i == first else hold
+        for i, hold in enumerate(holds)
+    ]
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

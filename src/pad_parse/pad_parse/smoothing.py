@@ -4,6 +4,7 @@ At every frame a low-order polynomial is fitted to the neighbours in the tangent
 weights that fall off with time and that turn outliers off (Tukey), and evaluated at the frame: a weighted
 Savitzky-Golay filter that also bridges gaps.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -32,8 +33,8 @@ def smooth_scalars(
     weight = np.where(np.isfinite(flat).all(axis=1), weight, 0.0)
     result = np.full_like(flat, np.nan)
     for t in range(len(flat)):
-        near = np.nonzero((np.abs(stamps - stamps[t]) <= half_window) & (weight > 0))[0]
-        fit = _local_fit(stamps[near] - stamps[t], flat[near], weight[near], half_window, order, spread)
+        near, reach = _neighbours(stamps, weight, t, half_window)
+        fit = _local_fit(stamps[near] - stamps[t], flat[near], weight[near], reach, order, spread)
         if fit is not None:
             result[t] = fit
     return result.reshape(data.shape)
@@ -63,20 +64,24 @@ def smooth_trajectory(
         stamps, data[:, :3, 3], weight, half_window=half_window, order=order, spread=position_spread
     )
     for t in range(len(data)):
-        near = np.nonzero((np.abs(stamps - stamps[t]) <= half_window) & (weight > 0))[0]
+        near, reach = _neighbours(stamps, weight, t, half_window)
         if not len(near) or not np.isfinite(position[t]).all():
             continue
         # Tangent space at a robust centre of the window, so that an outlier at t does not define it.
         centre = _medoid(data[near, :3, :3])
         tangent = geometry.rotation_log(centre.T @ data[near, :3, :3])
-        fit = _local_fit(stamps[near] - stamps[t], tangent, weight[near], half_window, order, rotation_spread)
+        fit = _local_fit(stamps[near] - stamps[t], tangent, weight[near], reach, order, rotation_spread)
         if fit is not None:
             result[t] = geometry.make_pose(centre @ geometry.rotation_exp(fit), position[t])
     return result
 
 
 def mean_pose(
-    poses: np.ndarray, weights: np.ndarray | None = None, *, position_spread: float = 0.008, rotation_spread: float = 0.12
+    poses: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    position_spread: float = 0.008,
+    rotation_spread: float = 0.12,
 ) -> np.ndarray:
     """Robust mean (4, 4) of poses (T, 4, 4): medoid, then Tukey-weighted means of position and rotation."""
     data = np.asarray(poses, dtype=np.float64)
@@ -92,7 +97,9 @@ def mean_pose(
         for_rotation = weight * _tukey(np.linalg.norm(tangent, axis=1), rotation_spread)
         for_position = weight * _tukey(np.linalg.norm(offset, axis=1), position_spread)
         if for_rotation.sum() > 0:
-            rotation = rotation @ geometry.rotation_exp((for_rotation[:, None] * tangent).sum(axis=0) / for_rotation.sum())
+            rotation = rotation @ geometry.rotation_exp(
+                (for_rotation[:, None] * tangent).sum(axis=0) / for_rotation.sum()
+            )
         if for_position.sum() > 0:
             position = position + (for_position[:, None] * offset).sum(axis=0) / for_position.sum()
     return geometry.make_pose(rotation, position)
@@ -112,6 +119,32 @@ def _tukey(distance: np.ndarray, spread: float) -> np.ndarray:
     return np.where(distance < scale, (1 - (distance / scale) ** 2) ** 2, 0.0)
 
 
+def _neighbours(stamps: np.ndarray, weight: np.ndarray, t: int, half_window: float) -> tuple[np.ndarray, float]:
+    """Samples to fit at frame t, and the reach in s: at the ends of the recording it grows on the one side there is."""
+    room = min(half_window, stamps[t] - stamps[0], stamps[-1] - stamps[t])
+    reach = 2 * half_window - room
+    if not (weight[np.abs(stamps - stamps[t]) <= half_window] > 0).any():
+        return np.zeros(0, dtype=np.int64), reach
+    return np.nonzero((np.abs(stamps - stamps[t]) <= reach) & (weight > 0))[0], reach
+
+
+def _trusted(scaled: np.ndarray, values: np.ndarray, weights: np.ndarray, spread: float) -> np.ndarray:
+    """First weights (n,) 0..1: distance from a line through most samples (least absolute deviations).
+
+    Without this an outlier at the end of the recording would bend the polynomial to itself.
+    """
+    degree = min(1, len(scaled) - 1)
+    basis = scaled[:, None] ** np.arange(degree + 1)
+    distance = np.linalg.norm(values - np.median(values, axis=0), axis=1)
+    for _ in range(8):
+        weighted = basis * (weights / np.maximum(distance, 0.3 * spread))[:, None]
+        gram = weighted.T @ basis
+        gram[np.diag_indices_from(gram)] *= 1 + 1e-9
+        gram[np.diag_indices_from(gram)] += 1e-12
+        distance = np.linalg.norm(values - basis @ np.linalg.solve(gram, weighted.T @ values), axis=1)
+    return _tukey(distance, 2 * spread)
+
+
 def _local_fit(
     time: np.ndarray, values: np.ndarray, weights: np.ndarray, half_window: float, order: int, spread: float
 ) -> np.ndarray | None:
@@ -126,7 +159,7 @@ def _local_fit(
     if one_sided and np.abs(time).min() > 0.5 * half_window:
         degree = 0
     basis = scaled[:, None] ** np.arange(degree + 1)
-    robust = np.ones(len(time))
+    robust = _trusted(scaled, values, weights, spread)
     for _ in range(4):
         w = kernel * robust
         if w.sum() < 1e-9:

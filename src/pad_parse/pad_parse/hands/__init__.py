@@ -1,4 +1,5 @@
 """Hands in images: estimators of 21 landmarks per hand, and who is who over time."""
+
 from pad_parse.hands.estimator import (
     BONES,
     LANDMARK_COUNT,

@@ -1,4 +1,5 @@
 """What every hand estimator answers, and the names of the 21 landmarks."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

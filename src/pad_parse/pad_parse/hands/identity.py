@@ -3,6 +3,7 @@
 The person faces the camera and the robot stands where the person stands, so the robot's left arm (task +y) is the
 person's left hand: the right-hand side of the image.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence

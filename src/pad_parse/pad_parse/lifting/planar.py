@@ -4,8 +4,10 @@ For recordings without depth. Corners are tracked from frame to frame; each reme
 so that one robust fit gives the motion since then. Corners that disagree (reflections, a hand in front) are dropped and
 new ones are taken up inside the object's outline.
 """
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -59,8 +61,8 @@ class PlanarTracker:
         self._misses = np.zeros(len(first), dtype=np.int64)
         self._motion = PlanarMotion(np.eye(2, 3), len(first), True)
 
-    def step(self, gray: np.ndarray, avoid: np.ndarray | None = None) -> PlanarMotion:
-        """The motion since the first frame; avoid (K, 2) px: a polygon in which no new corner is taken up (a hand)."""
+    def step(self, gray: np.ndarray, avoid: Sequence[np.ndarray] = ()) -> PlanarMotion:
+        """The motion since the first frame; avoid: polygons (K, 2) px in which no new corner is taken up (hands)."""
         if len(self._now):
             self._advance(gray)
         self._gray = gray
@@ -103,11 +105,11 @@ class PlanarTracker:
         cosine = float(matrix[:, 0] @ last[:, 0]) / (np.linalg.norm(matrix[:, 0]) * np.linalg.norm(last[:, 0]) + 1e-12)
         return bool(jump < 0.15 * max(self._gray.shape) and 0.8 < scale < 1.25 and cosine > np.cos(np.deg2rad(25)))
 
-    def _take_up(self, gray: np.ndarray, avoid: np.ndarray | None) -> None:
+    def _take_up(self, gray: np.ndarray, avoid: Sequence[np.ndarray]) -> None:
         mask = np.zeros(gray.shape, np.uint8)
         cv2.fillConvexPoly(mask, np.round(self._motion.apply(self._outline)).astype(np.int32), 255)
-        if avoid is not None and len(avoid) >= 3:
-            cv2.fillConvexPoly(mask, np.round(avoid).astype(np.int32), 0)
+        for polygon in avoid:
+            cv2.fillConvexPoly(mask, np.round(polygon).astype(np.int32), 0)
         for u, v in self._now:
             cv2.circle(mask, (round(float(u)), round(float(v))), 6, 0, -1)
         found = cv2.goodFeaturesToTrack(gray, self._corners - len(self._now), 0.02, 6, mask=mask)

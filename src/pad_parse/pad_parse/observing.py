@@ -1,0 +1,322 @@
+"""One pass over a recording: what was seen in each frame, before it is made into a demonstration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Self
+
+import cv2
+import numpy as np
+
+from pad_parse import geometry
+from pad_parse.camera import Camera
+from pad_parse.demonstration import KeypointState, Reference
+from pad_parse.errors import ParseError
+from pad_parse.hands.estimator import LANDMARK_COUNT, HandEstimator, HandObservation
+from pad_parse.hands.identity import HandIdentities
+from pad_parse.lifting.depth import landmark_depth
+from pad_parse.lifting.hand_fit import palm_depth
+from pad_parse.lifting.monocular import ASSUMED_PITCH, build_scene, object_poses
+from pad_parse.lifting.planar import PlanarTracker
+from pad_parse.proposal import Proposal, arms_of_objects
+from pad_parse.recording import Frame, Recording
+from pad_parse.task import TaskSpec
+from pad_parse.tracking import ObjectTracker
+
+Progress = Callable[[str, float], None]
+_STAGE = "watch hands and objects"
+_GRAY_WIDTH = 960
+"""Colour-only recordings are tracked at this width."""
+
+
+@dataclass
+class Observed:
+    """stamps (T,) s; camera with its pose; hands (T, 2, 21, 3) px, presence (T, 2), hand_depths (T, 2, 21) m or None;
+    object_poses name -> (T, 4, 4), nan where lost; points_in_object name -> (n, 3) m in the keypoints' order;
+    keypoint_states (T, N) of KeypointState; reference: the first frame.
+    """
+
+    stamps: np.ndarray
+    camera: Camera
+    hands: np.ndarray
+    presence: np.ndarray
+    hand_depths: np.ndarray | None
+    object_poses: dict[str, np.ndarray]
+    points_in_object: dict[str, np.ndarray]
+    keypoint_states: np.ndarray
+    reference: Reference
+    measures: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class HandLog:
+    """Collects the hands of each frame under the two identities."""
+
+    def __init__(self, image_width: float) -> None:
+        self._identities = HandIdentities(image_width)
+        self._landmarks: list[np.ndarray] = []
+        self._presence: list[list[float]] = []
+        self._depths: list[np.ndarray] = []
+
+    def add(self, observations: list[HandObservation], frame: Frame) -> list[np.ndarray | None]:
+        """Log one frame; landmarks (21, 3) px of the left and right hand, None where not seen."""
+        both = self._identities.assign(observations, frame.stamp)
+        landmarks = np.full((2, LANDMARK_COUNT, 3), np.nan)
+        depths = np.full((2, LANDMARK_COUNT), np.nan)
+        for side, hand in enumerate(both):
+            if hand is not None:
+                landmarks[side] = hand.landmarks
+                if frame.depth is not None:
+                    depths[side] = landmark_depth(frame.depth, hand.landmarks)
+        self._landmarks.append(landmarks)
+        self._presence.append([0.0 if hand is None else hand.presence for hand in both])
+        self._depths.append(depths)
+        return [None if hand is None else hand.landmarks for hand in both]
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """(T, 2, 21, 3) px."""
+        return np.array(self._landmarks)
+
+    @property
+    def presence(self) -> np.ndarray:
+        """(T, 2)."""
+        return np.array(self._presence)
+
+    @property
+    def depths(self) -> np.ndarray:
+        """(T, 2, 21) m."""
+        return np.array(self._depths)
+
+
+class HandsAlongside:
+    """Runs a hand estimator in a second thread, so that it overlaps with reading and tracking. Use as a context."""
+
+    def __init__(self, estimator: HandEstimator) -> None:
+        self._estimator = estimator
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        self._estimator.reset()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hands")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, frame: Frame) -> Future[list[HandObservation]]:
+        """Begin with one frame; frames are handled in order."""
+        return self._pool.submit(self._estimate, frame)
+
+    def _estimate(self, frame: Frame) -> list[HandObservation]:
+        start = time.thread_time()
+        found = self._estimator.estimate(frame.rgb, frame.stamp)
+        self.seconds += time.thread_time() - start
+        return found
+
+
+def observe_with_depth(
+    recording: Recording, task: TaskSpec, estimator: HandEstimator, progress: Progress | None
+) -> Observed:
+    """Watch an RGB-D recording whose `task` has keypoints at pixels of the first frame."""
+    camera = recording.camera
+    if camera.transform_camera_to_task is None:
+        raise ParseError(
+            f"{recording.path} has depth but no camera pose in the task frame; put a calibration file beside it"
+        )
+    pixels = _keypoint_pixels(task)
+    names = task.object_names
+    owners = np.array([names.index(name) for name in task.keypoint_objects])
+    tracker = ObjectTracker(camera, task.keypoint_objects)
+    log = HandLog(camera.width)
+    stamps, states, points = [], [], []
+    poses: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    reference = None
+    with HandsAlongside(estimator) as hands:
+        for frame in _reported(recording, progress):
+            pending = hands.submit(frame)
+            if reference is None:
+                found = tracker.start(frame.rgb, frame.depth, pixels, stamp=frame.stamp)
+                reference = Reference(frame.rgb, frame.depth, camera, pixels, found.points_in_task)
+            else:
+                found = tracker.step(frame.rgb, frame.depth, frame.stamp)
+            stamps.append(frame.stamp)
+            states.append(found.states)
+            points.append(found.points_in_task)
+            for i, name in enumerate(names):
+                # The tracker repeats the last pose of an object that it has lost.
+                lost = bool(np.all(found.states[owners == i] == KeypointState.LOST))
+                poses[name].append(np.full((4, 4), np.nan) if lost else found.object_poses[name])
+            log.add(pending.result(), frame)
+        seconds = hands.seconds
+    if reference is None or len(stamps) < 2:
+        raise ParseError(f"{recording.path} has {len(stamps)} frames; a demonstration needs at least 2")
+    first = {name: np.array(poses[name])[_first_known(poses[name], name)] for name in names}
+    in_task = np.array(reference.points_in_task)
+    return Observed(
+        stamps=np.array(stamps),
+        camera=camera,
+        hands=log.landmarks,
+        presence=log.presence,
+        hand_depths=log.depths,
+        object_poses={name: np.array(poses[name]) for name in names},
+        points_in_object={
+            name: geometry.transform_points(geometry.inverse(first[name]), in_task[owners == i])
+            for i, name in enumerate(names)
+        },
+        keypoint_states=np.array(states, dtype=np.uint8),
+        reference=reference,
+        measures={"hands_ms": 1e3 * seconds / len(stamps)},
+    )
+
+
+def observe_colour(
+    recording: Recording,
+    task: TaskSpec,
+    proposal: Proposal | None,
+    estimator: HandEstimator,
+    progress: Progress | None,
+) -> Observed:
+    """Watch a recording without depth; `proposal` adds the corners that were found on the objects."""
+    pixels = _keypoint_pixels(task)
+    names = task.object_names
+    owners = np.array([names.index(name) for name in task.keypoint_objects])
+    log = HandLog(recording.camera.width)
+    trackers = {name: PlanarTracker() for name in names}
+    shrink = min(1.0, _GRAY_WIDTH / recording.camera.width)
+    stamps: list[float] = []
+    motions: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    found: dict[str, list[bool]] = {name: [] for name in names}
+    first: Frame | None = None
+    to_gray = np.diag([shrink, shrink, 1.0])
+    with HandsAlongside(estimator) as hands:
+        for frame in _reported(recording, progress):
+            pending = hands.submit(frame)
+            gray = _shrunk_gray(frame.rgb, shrink)
+            seen = log.add(pending.result(), frame)
+            if first is None:
+                first = frame
+                for i, name in enumerate(names):
+                    extra = proposal.corners[name] if proposal is not None else np.zeros((0, 2))
+                    trackers[name].start(gray, shrink * np.concatenate([pixels[owners == i], extra]))
+            for name in names:
+                if frame is first:
+                    motion, ok = np.eye(2, 3), True
+                else:
+                    avoid = _hulls(seen, shrink)
+                    step = trackers[name].step(gray, avoid)
+                    motion, ok = step.similarity, step.found
+                full = np.linalg.inv(to_gray) @ np.vstack([motion, [0, 0, 1]]) @ to_gray
+                motions[name].append(full[:2])
+                found[name].append(ok)
+            stamps.append(frame.stamp)
+        seconds = hands.seconds
+    if first is None or len(stamps) < 2:
+        raise ParseError(f"{recording.path} has {len(stamps)} frames; a demonstration needs at least 2")
+    times = np.array(stamps)
+    arms = arms_of_objects(task)
+    early = times - times[0] < 1.0
+    hand_depths = {}
+    for name in names:
+        # Without depth an object's distance is that of the hand that holds it when the recording begins.
+        hand = log.landmarks[early][:, list(arms[name])].reshape(-1, LANDMARK_COUNT, 3)
+        seen_hand = hand[np.isfinite(hand).all(axis=(1, 2))]
+        hand_depths[name] = palm_depth(seen_hand, recording.camera.matrix)
+    pixels_of = {name: pixels[owners == i] for i, name in enumerate(names)}
+    outline = {
+        name: np.concatenate([pixels_of[name], proposal.corners[name]]) if proposal is not None else pixels_of[name]
+        for name in names
+    }
+    scene = build_scene(recording.camera, outline, hand_depths)
+    in_task = np.zeros((len(pixels), 3))
+    poses, in_object, states = {}, {}, np.zeros((len(times), len(pixels)), dtype=np.uint8)
+    for i, name in enumerate(names):
+        points = scene.camera.pixels_to_task(pixels_of[name], np.full(len(pixels_of[name]), scene.depth_of[name]))
+        start = geometry.make_pose(np.eye(3), [*points[:, :2].mean(axis=0), 0.0])
+        motion, ok = np.array(motions[name]), np.array(found[name])
+        poses[name] = object_poses(scene, name, times, motion, ok, start, outline[name].mean(axis=0))
+        in_object[name] = points - start[:3, 3]
+        in_task[owners == i] = points
+        states[:, owners == i] = _colour_states(motion, ok, pixels_of[name], log.landmarks, recording.camera)
+    measures = {
+        "hands_ms": 1e3 * seconds / len(times),
+        "scale_error": scene.scale_error,
+        **{f"assumed_depth_{name}_m": depth for name, depth in scene.depth_of.items()},
+    }
+    if recording.camera.transform_camera_to_task is None:
+        measures["assumed_pitch_deg"] = float(np.rad2deg(ASSUMED_PITCH))
+    return Observed(
+        stamps=times,
+        camera=scene.camera,
+        hands=log.landmarks,
+        presence=log.presence,
+        hand_depths=None,
+        object_poses=poses,
+        points_in_object=in_object,
+        keypoint_states=states,
+        reference=Reference(first.rgb, None, scene.camera, pixels, in_task),
+        measures=measures,
+        notes=[*recording.assumptions, *scene.assumptions],
+    )
+
+
+def _keypoint_pixels(task: TaskSpec) -> np.ndarray:
+    """(N, 2) px of the annotated keypoints."""
+    missing = [k.name for k in task.keypoints if k.pixel is None]
+    if not task.keypoints or missing:
+        raise ParseError(
+            f"task {task.name!r} has no pixel for keypoints {', '.join(missing) or '(none annotated)'}; "
+            "annotate them in the recording's first frame"
+        )
+    return np.array([k.pixel for k in task.keypoints], dtype=np.float64)
+
+
+def _reported(recording: Recording, progress: Progress | None) -> Iterator[Frame]:
+    count = max(recording.frame_count, 1)
+    for i, frame in enumerate(recording.frames()):
+        if progress is not None:
+            progress(_STAGE, min(1.0, i / count))
+        yield frame
+    if progress is not None:
+        progress(_STAGE, 1.0)
+
+
+def _first_known(poses: list[np.ndarray], name: str) -> int:
+    for i, pose in enumerate(poses):
+        if np.isfinite(pose).all():
+            return i
+    raise ParseError(f"object {name!r} was never found; check its keypoints in the first frame and its depth there")
+
+
+def _shrunk_gray(rgb: np.ndarray, shrink: float) -> np.ndarray:
+    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    if shrink < 1:
+        size = (round(rgb.shape[1] * shrink), round(rgb.shape[0] * shrink))
+        gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+    return gray
+
+
+def _hulls(seen: list[np.ndarray | None], shrink: float) -> list[np.ndarray]:
+    """Outlines (K, 2) px of the hands in the shrunk image."""
+    return [cv2.convexHull((shrink * h[:, :2]).astype(np.float32))[:, 0] for h in seen if h is not None]
+
+
+def _colour_states(
+    motions: np.ndarray, found: np.ndarray, pixels: np.ndarray, hands: np.ndarray, camera: Camera
+) -> np.ndarray:
+    """(T, n) of KeypointState: VISIBLE in the image and not under a hand, FILLED otherwise, LOST where not found."""
+    now = np.einsum("tij,nj->tni", motions[:, :, :2], pixels) + motions[:, None, :, 2]
+    inside = ((now >= 0) & (now < [camera.width, camera.height])).all(axis=2)
+    for t in range(len(now)):
+        for hand in hands[t]:
+            if np.isfinite(hand).all():
+                hull = cv2.convexHull(hand[:, :2].astype(np.float32))
+                for n in np.nonzero(inside[t])[0]:
+                    point = (float(now[t, n, 0]), float(now[t, n, 1]))
+                    inside[t, n] = cv2.pointPolygonTest(hull, point, False) < 0
+    states = np.where(inside, int(KeypointState.VISIBLE), int(KeypointState.FILLED))
+    states[~found] = int(KeypointState.LOST)
+    return states

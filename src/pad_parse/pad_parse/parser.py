@@ -1,0 +1,212 @@
+"""The pipeline: a recording of two hands at work -> a Demonstration."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from pad_parse import geometry
+from pad_parse.demonstration import Demonstration, KeypointState
+from pad_parse.errors import ParseError
+from pad_parse.gripper import GripperTrack, track_grippers
+from pad_parse.hands.estimator import INDEX_TIP, THUMB_TIP, HandEstimator
+from pad_parse.hands.onnx import OnnxHandEstimator
+from pad_parse.lifting.hand_fit import HandShape, fit_recording
+from pad_parse.observing import Observed, observe_colour, observe_with_depth
+from pad_parse.overlay import write_contact_sheet, write_overlay
+from pad_parse.proposal import arms_of_objects, propose_keypoints
+from pad_parse.recording import Recording
+from pad_parse.task import TaskSpec
+
+Progress = Callable[[str, float], None]
+LONGEST_LOSS = 0.5
+"""s; an object out of sight for longer than this, and in no visible hand, is LOST."""
+
+
+def parse(
+    recording: Recording,
+    task: TaskSpec | str,
+    *,
+    progress: Progress | None = None,
+    estimator: HandEstimator | None = None,
+    overlay_path: str | os.PathLike[str] | None = None,
+) -> Demonstration:
+    """Make a demonstration of `task` from a recording.
+
+    Keypoints come from `task` if it has them at pixels, else from the annotation beside the recording, else they are
+    proposed from what the hands move (measure `keypoints_proposed` is then 1). progress is called with a stage and a
+    fraction. estimator: the default is the ONNX hand model. overlay_path: where to write the overlay video (.webm);
+    a contact sheet of the same name (.png) is written beside it.
+
+    Raises a PadParseError if the recording cannot be made into a demonstration.
+    """
+    began = time.monotonic()
+    estimator = estimator or OnnxHandEstimator()
+    spec = TaskSpec.load(task) if isinstance(task, str) else task
+    spec = _annotated(recording, spec)
+    proposal = None
+    if not spec.keypoints:
+        proposal = propose_keypoints(recording, spec, estimator, progress=progress)
+        spec = proposal.task
+    if recording.has_depth:
+        observed = observe_with_depth(recording, spec, estimator, progress)
+    else:
+        observed = observe_colour(recording, spec, proposal, estimator, progress)
+    if progress is not None:
+        progress("fit hands and grippers", 0.0)
+    landmarks, weights, shape = _hands_in_task(observed)
+    held = () if proposal is None else proposal.objects_held
+    if not recording.has_depth:
+        _beside_objects(landmarks, observed, {arms_of_objects(spec)[name][0]: name for name in held})
+    grippers = track_grippers(
+        observed.stamps,
+        landmarks,
+        weights,
+        observed.object_poses,
+        observed.points_in_object,
+        arms_of_objects(spec),
+        held_from_start=held,
+        **(
+            {}
+            if recording.has_depth
+            else {"near": 0.30, "arrival": 0.05, "half_window": 0.4, "object_half_window": 0.2}
+        ),
+    )
+    keypoints, states = _keypoints(observed, grippers, spec)
+    notes = [*observed.notes, *(proposal.notes if proposal is not None else ())]
+    demonstration = Demonstration(
+        stamps=observed.stamps,
+        keypoints=keypoints,
+        keypoint_states=states,
+        keypoint_names=spec.keypoint_names,
+        keypoint_groups=spec.keypoint_groups,
+        keypoint_objects=spec.keypoint_objects,
+        gripper_poses=grippers.poses,
+        gripper_openings=grippers.openings,
+        gripper_closed=grippers.closed,
+        gripper_states=grippers.states,
+        object_poses=grippers.object_poses,
+        landmarks=landmarks,
+        task=spec,
+        source="\n".join([str(recording.path), *notes]),
+        reference=observed.reference,
+        measures={
+            **observed.measures,
+            **_measures(observed, grippers, states, spec, shape),
+            "keypoints_proposed": float(proposal is not None),
+            "parse_s": time.monotonic() - began,
+        },
+    )
+    if progress is not None:
+        progress("fit hands and grippers", 1.0)
+    if overlay_path is not None:
+        path = Path(overlay_path)
+        write_overlay(recording, demonstration, path, hands=observed.hands, progress=progress)
+        write_contact_sheet(path, path.with_suffix(".png"))
+    return demonstration
+
+
+def _annotated(recording: Recording, task: TaskSpec) -> TaskSpec:
+    """The task with keypoints at pixels of this recording, where somebody annotated them."""
+    if task.keypoints and all(k.pixel is not None for k in task.keypoints):
+        return task
+    annotation = recording.annotation
+    if annotation is None:
+        return task.model_copy(update={"keypoints": ()})
+    if annotation.name != task.name:
+        raise ParseError(
+            f"{recording.path} is annotated for task {annotation.name!r}, not {task.name!r}; "
+            f"parse it with `{annotation.name}` or annotate it anew"
+        )
+    missing = [k.name for k in annotation.keypoints if k.pixel is None]
+    if missing:
+        raise ParseError(f"the annotation of {recording.path} has no pixel for {', '.join(missing)}; click them")
+    return annotation
+
+
+def _hands_in_task(observed: Observed) -> tuple[np.ndarray, np.ndarray, HandShape]:
+    """Landmarks (T, 2, 21, 3) m in the task frame, their weights (T, 2), and the person's hand."""
+    seen = np.isfinite(observed.hands).all(axis=(2, 3))
+    landmarks = np.full(observed.hands.shape, np.nan)
+    weights = np.zeros(seen.shape)
+    depths = None if observed.hand_depths is None else observed.hand_depths[seen]
+    fit, shape = fit_recording(observed.hands[seen], depths, observed.camera.matrix)
+    pose = observed.camera.transform_camera_to_task
+    if pose is None:
+        raise ParseError("the camera's pose in the task frame is not known")
+    landmarks[seen] = geometry.transform_points(pose, fit.points_in_camera)
+    weights[seen] = observed.presence[seen] / (1 + (fit.residual / 0.006) ** 2)
+    return landmarks, weights, shape
+
+
+def _beside_objects(landmarks: np.ndarray, observed: Observed, held: dict[int, str]) -> None:
+    """Without depth a hand is only roughly as far away as its size says: move each arm's hand (T, 2, 21, 3), in place,
+    along its line of sight to the distance of the object that it holds.
+    """
+    pose = np.asarray(observed.camera.transform_camera_to_task)
+    eye, forward = pose[:3, 3], pose[:3, 2]
+    for arm, name in held.items():
+        points = geometry.transform_points(observed.object_poses[name], observed.points_in_object[name][None])
+        distance = (points.mean(axis=1) - eye) @ forward
+        ray = (landmarks[:, arm, THUMB_TIP] + landmarks[:, arm, INDEX_TIP]) / 2 - eye
+        shift = (distance / (ray @ forward) - 1)[:, None] * ray
+        landmarks[:, arm] += np.where(np.isfinite(shift), shift, 0.0)[:, None]
+
+
+def _keypoints(observed: Observed, grippers: GripperTrack, task: TaskSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints (T, N, 3) m on their rigid objects and their states (T, N), nan where LOST."""
+    owners = np.array(task.keypoint_objects)
+    count = len(observed.stamps)
+    keypoints = np.full((count, len(owners), 3), np.nan)
+    states = observed.keypoint_states.copy()
+    for name, poses in grippers.object_poses.items():
+        mine = np.nonzero(owners == name)[0]
+        keypoints[:, mine] = geometry.transform_points(poses, observed.points_in_object[name][None])
+        found = np.isfinite(observed.object_poses[name]).all(axis=(1, 2))
+        known = _known(observed.stamps, found, poses)
+        for hold in grippers.holds:
+            if hold.object == name:
+                span = slice(hold.start, hold.end)
+                known[span] |= grippers.states[span, hold.arm] == KeypointState.VISIBLE
+        lost = states[:, mine] == KeypointState.LOST
+        states[:, mine] = np.where(lost & known[:, None], int(KeypointState.FILLED), states[:, mine])
+    keypoints[states == KeypointState.LOST] = np.nan
+    return keypoints, states
+
+
+def _known(stamps: np.ndarray, found: np.ndarray, poses: np.ndarray) -> np.ndarray:
+    """(T,) bool: an object's pose is found, or bridged over a short loss, or over one during which it did not move."""
+    known = found.copy()
+    index = np.nonzero(found)[0]
+    for a, b in itertools.pairwise(index):
+        short = stamps[b] - stamps[a] <= LONGEST_LOSS
+        still = np.linalg.norm(poses[b, :3, 3] - poses[a, :3, 3]) < 0.01
+        known[a:b] |= short or still
+    return known
+
+
+def _measures(
+    observed: Observed, grippers: GripperTrack, states: np.ndarray, task: TaskSpec, shape: HandShape
+) -> dict[str, float]:
+    seen = np.isfinite(observed.hands).all(axis=(2, 3))
+    measures = {
+        "frames": float(len(observed.stamps)),
+        "duration_s": float(observed.stamps[-1] - observed.stamps[0]),
+        "hand_seen_left": float(seen[:, 0].mean()),
+        "hand_seen_right": float(seen[:, 1].mean()),
+        "gripper_lost_left": float((grippers.states[:, 0] == KeypointState.LOST).mean()),
+        "gripper_lost_right": float((grippers.states[:, 1] == KeypointState.LOST).mean()),
+        "hand_size_mm": 1e3 * float(shape.lengths[4]),
+        "grasps": float(len(grippers.holds)),
+    }
+    groups = np.array(task.keypoint_groups)
+    for group in task.group_names:
+        mine = states[:, groups == group]
+        measures[f"visible_{group}"] = float((mine == KeypointState.VISIBLE).mean())
+        measures[f"lost_{group}"] = float((mine == KeypointState.LOST).mean())
+    return measures
