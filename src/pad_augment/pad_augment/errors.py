@@ -1,0 +1,35 @@
+"""Errors of pad_augment: one base, so that a caller can catch everything that augmentation refuses."""
+
+
+class AugmentError(Exception):
+    """Base of every error that pad_augment raises on purpose; the message is one line for people."""
+
+
+class RobotError(AugmentError):
+    """A robot profile or description that cannot be used."""
+
+
+class IkError(AugmentError):
+    """No joint positions reach a pose.
+
+    Attributes:
+        arm: 0 left, 1 right.
+        index: index of the first pose on the path that is out of reach (0 for a single pose).
+    """
+
+    def __init__(self, message: str, arm: int, index: int = 0) -> None:
+        super().__init__(message)
+        self.arm = arm
+        self.index = index
+
+
+class GroundingError(AugmentError):
+    """The demonstration does not fit the task's template."""
+
+
+class PlanningError(AugmentError):
+    """A planner that is not there, or a request that cannot be understood."""
+
+
+class DatasetError(AugmentError):
+    """A dataset that is missing, damaged, or of another schema."""

@@ -1,0 +1,268 @@
+"""Forward and inverse kinematics of an arm pair described by a profile and its URDF."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import ur_analytic_ik
+import yaml
+from numpy.typing import ArrayLike, NDArray
+from pad_parse import geometry
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from scipy.spatial.transform import Rotation
+
+from pad_augment.description import urdf_text
+from pad_augment.errors import IkError, RobotError
+
+FloatArray = NDArray[np.float64]
+SixPositive = Annotated[tuple[float, ...], Field(min_length=6, max_length=6)]
+ARMS = ("left", "right")
+# The frame that the closed-form solution of the UR family works in, relative to base_link: turned by pi about z.
+_UR_BASE = geometry.make_pose(np.diag([-1.0, -1.0, 1.0]), np.zeros(3))
+
+
+class ArmProfile(BaseModel):
+    """One arm of a pair; radians, metres, seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_link: str
+    tcp_link: str
+    joints: Annotated[tuple[str, ...], Field(min_length=6, max_length=6)]
+    finger_joint: str
+    max_opening: float = Field(gt=0)
+    ik: Literal["ur5e", "numeric"]
+    home: SixPositive
+    velocity_limits: SixPositive
+    acceleration_limits: SixPositive
+
+    @model_validator(mode="after")
+    def _positive(self) -> ArmProfile:
+        if min(*self.velocity_limits, *self.acceleration_limits) <= 0:
+            raise ValueError("velocity_limits and acceleration_limits must be positive")
+        return self
+
+
+class RobotProfile(BaseModel):
+    """A pair of arms: where its description lies, its joints and limits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: Path
+    srdf: Path
+    arms: dict[Literal["left", "right"], ArmProfile]
+
+    @classmethod
+    def load(cls, path: str | Path) -> RobotProfile:
+        """Read a profile; its paths are relative to its own folder.
+
+        Raises:
+            RobotError: missing file, no YAML, unknown keys or values out of range.
+        """
+        path = Path(path)
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise RobotError(f"robot profile {path} cannot be read: {' '.join(str(error).split())}") from error
+        try:
+            profile = cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise RobotError(f"robot profile {path}: {where}: {first['msg']}; known keys: {', '.join(cls.model_fields)}") from error
+        if set(profile.arms) != set(ARMS):
+            raise RobotError(f"robot profile {path} must describe the arms left and right; it has {', '.join(profile.arms)}")
+        folder = path.resolve().parent
+        return profile.model_copy(
+            update={"description": (folder / profile.description).resolve(), "srdf": (folder / profile.srdf).resolve()}
+        )
+
+
+class _Chain:
+    """Joints from the root to a link, as fixed transforms and axes."""
+
+    def __init__(self, root: ElementTree.Element, link: str, moving: tuple[str, ...]) -> None:
+        by_child = {j.find("child").get("link"): j for j in root.findall("joint")}  # type: ignore[union-attr]
+        names = {e.get("name") for e in root.findall("link")}
+        if link not in names:
+            raise RobotError(f"the robot description has no link {link!r}")
+        path = []
+        while link in by_child:
+            path.append(by_child[link])
+            link = by_child[link].find("parent").get("link")  # type: ignore[union-attr, assignment]
+        self.fixed: list[FloatArray] = [np.eye(4)]
+        self.axes: list[FloatArray] = []
+        self.limits: list[tuple[float, float]] = []
+        self.velocities: list[float] = []
+        found = []
+        for joint in reversed(path):
+            self.fixed[-1] = self.fixed[-1] @ _origin(joint)
+            if joint.get("type") == "fixed":
+                continue
+            name = joint.get("name")
+            if name not in moving:
+                raise RobotError(f"joint {name!r} lies between the root and the TCP but is not in the profile")
+            found.append(name)
+            axis = joint.find("axis")
+            self.axes.append(np.array([float(v) for v in axis.get("xyz").split()]) if axis is not None else np.array([1.0, 0, 0]))  # type: ignore[union-attr]
+            limit = joint.find("limit")
+            if limit is None:
+                raise RobotError(f"joint {name!r} has no limit")
+            self.limits.append((float(limit.get("lower", "-inf")), float(limit.get("upper", "inf"))))
+            self.velocities.append(float(limit.get("velocity", "inf")))
+            self.fixed.append(np.eye(4))
+        if tuple(found) != moving:
+            raise RobotError(f"the profile's joints {list(moving)} are not the description's {found}, in this order")
+
+    def forward(self, q: FloatArray) -> FloatArray:
+        """Pose (..., 4, 4) of the chain's end for joint positions (..., n)."""
+        pose = np.broadcast_to(self.fixed[0], (*q.shape[:-1], 4, 4))
+        for i, axis in enumerate(self.axes):
+            turn = geometry.make_pose(_axis_rotation(axis, q[..., i]), np.zeros(3))
+            pose = pose @ turn @ self.fixed[i + 1]
+        return pose
+
+
+class Robot:
+    """Kinematics of an arm pair; arms are 0 = left, 1 = right.
+
+    Attributes:
+        home: (2, 6) rad.
+        joint_names: 12 names, left then right.
+        lower, upper: (2, 6) rad position limits.
+        velocity_limits, acceleration_limits: (2, 6) rad/s and rad/s^2.
+    """
+
+    def __init__(self, profile: RobotProfile) -> None:
+        self.profile = profile
+        root = ElementTree.fromstring(urdf_text(profile.description))
+        self.arms = [profile.arms["left"], profile.arms["right"]]
+        self._chains = [_Chain(root, arm.tcp_link, arm.joints) for arm in self.arms]
+        self._bases = [_Chain(root, arm.base_link, ()).fixed[0] for arm in self.arms]
+        self.home = np.array([arm.home for arm in self.arms])
+        self.joint_names = [name for arm in self.arms for name in arm.joints]
+        self.lower = np.array([[low for low, _ in chain.limits] for chain in self._chains])
+        self.upper = np.array([[high for _, high in chain.limits] for chain in self._chains])
+        self.velocity_limits = np.array([arm.velocity_limits for arm in self.arms])
+        self.acceleration_limits = np.array([arm.acceleration_limits for arm in self.arms])
+
+    def fk(self, arm: int, q: ArrayLike) -> FloatArray:
+        """TCP pose (..., 4, 4) in the task frame for joint positions (..., 6) rad."""
+        return self._chains[arm].forward(np.asarray(q, dtype=np.float64))
+
+    def solutions(self, arm: int, pose: FloatArray) -> FloatArray:
+        """All closed-form solutions (n, 6) rad in (-pi, pi] for a TCP pose (4, 4); n may be 0."""
+        to_base = geometry.inverse(self._bases[arm] @ _UR_BASE)
+        found = ur_analytic_ik.ur5e.inverse_kinematics(np.ascontiguousarray(to_base @ pose @ self._tool_to_flange[arm]))
+        return np.array(found).reshape(-1, 6)
+
+    def ik(self, arm: int, pose: ArrayLike, seed: ArrayLike | None = None) -> FloatArray:
+        """Joint positions (6,) rad that put the TCP at a pose (4, 4), as close to `seed` (default: home) as can be.
+
+        Raises:
+            IkError: out of reach or outside the joint limits.
+        """
+        return self.ik_path(arm, np.asarray(pose, dtype=np.float64)[None], seed)[0]
+
+    def ik_path(self, arm: int, poses: ArrayLike, seed: ArrayLike | None = None) -> FloatArray:
+        """Joint positions (K, 6) rad along TCP poses (K, 4, 4), starting near `seed` (default: home).
+
+        The branch of the closed-form solution is chosen over the whole path (dynamic programming over all branches,
+        cost = squared joint step), so that the path does not run into a dead end by a greedy first choice.
+
+        Raises:
+            IkError: with the index of the first pose that is out of reach.
+        """
+        targets = np.asarray(poses, dtype=np.float64)
+        near = self.home[arm] if seed is None else np.asarray(seed, dtype=np.float64)
+        if self.arms[arm].ik == "numeric":
+            return self._numeric_path(arm, targets, near)
+        layers = []
+        for index, target in enumerate(targets):
+            found = self.solutions(arm, target)
+            if not len(found):
+                raise IkError(f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(target)}", arm, index)
+            layers.append(found)
+        cost = np.zeros(1)
+        states = near[None]
+        parents: list[NDArray[np.intp]] = []
+        unwrapped: list[FloatArray] = []
+        for index, found in enumerate(layers):
+            # each candidate unwrapped to the turn closest to each predecessor
+            step = (found[None] - states[:, None] + np.pi) % (2 * np.pi) - np.pi
+            reached = states[:, None] + step
+            inside = ((reached >= self.lower[arm]) & (reached <= self.upper[arm])).all(-1)
+            total = cost[:, None] + (step**2).sum(-1) + np.where(inside, 0.0, np.inf)
+            best = total.argmin(0)
+            cost = total[best, np.arange(len(found))]
+            if not np.isfinite(cost).any():
+                raise IkError(f"the {ARMS[arm]} arm leaves its joint limits at pose {index} of {len(targets)}", arm, index)
+            states = reached[best, np.arange(len(found))]
+            parents.append(best)
+            unwrapped.append(states)
+        out = np.empty((len(targets), 6))
+        k = int(cost.argmin())
+        for index in range(len(targets) - 1, -1, -1):
+            out[index] = unwrapped[index][k]
+            k = int(parents[index][k])
+        return out
+
+    @cached_property
+    def _tool_to_flange(self) -> list[FloatArray]:
+        """Per arm: the transform from the TCP to the closed form's end frame, found by comparing both at zero."""
+        out = []
+        for arm in range(2):
+            q = np.zeros(6)
+            flange = self._bases[arm] @ _UR_BASE @ np.array(ur_analytic_ik.ur5e.forward_kinematics(*q))
+            out.append(geometry.inverse(self.fk(arm, q)) @ flange)
+        return out
+
+    def _numeric_path(self, arm: int, targets: FloatArray, near: FloatArray) -> FloatArray:
+        out = np.empty((len(targets), 6))
+        q = near.copy()
+        for index, target in enumerate(targets):
+            for _ in range(100):
+                pose = self.fk(arm, q)
+                error = np.r_[target[:3, 3] - pose[:3, 3], geometry.rotation_log(target[:3, :3] @ pose[:3, :3].T)]
+                if np.abs(error).max() < 1e-6:
+                    break
+                jacobian = self._jacobian(arm, q)
+                q = q + jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-6 * np.eye(6), error)
+            else:
+                raise IkError(f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(target)}", arm, index)
+            if (q < self.lower[arm]).any() or (q > self.upper[arm]).any():
+                raise IkError(f"the {ARMS[arm]} arm leaves its joint limits at pose {index} of {len(targets)}", arm, index)
+            out[index] = q
+        return out
+
+    def _jacobian(self, arm: int, q: FloatArray, step: float = 1e-6) -> FloatArray:
+        ahead = self.fk(arm, q + step * np.eye(6))
+        behind = self.fk(arm, q - step * np.eye(6))
+        linear = (ahead[:, :3, 3] - behind[:, :3, 3]) / (2 * step)
+        angular = geometry.rotation_log(ahead[:, :3, :3] @ np.swapaxes(behind[:, :3, :3], -1, -2)) / (2 * step)
+        return np.c_[linear, angular].T
+
+
+def _origin(joint: ElementTree.Element) -> FloatArray:
+    origin = joint.find("origin")
+    if origin is None:
+        return np.eye(4)
+    xyz = [float(v) for v in origin.get("xyz", "0 0 0").split()]
+    rpy = [float(v) for v in origin.get("rpy", "0 0 0").split()]
+    return geometry.make_pose(Rotation.from_euler("xyz", rpy).as_matrix(), xyz)
+
+
+def _axis_rotation(axis: FloatArray, angle: FloatArray) -> FloatArray:
+    x, y, z = axis
+    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    sine, cosine = np.sin(angle)[..., None, None], np.cos(angle)[..., None, None]
+    return np.eye(3) + sine * k + (1 - cosine) * (k @ k)
+
+
+def _place(pose: FloatArray) -> str:
+    return "x {:.3f}, y {:.3f}, z {:.3f} m".format(*pose[:3, 3])
