@@ -17,8 +17,10 @@ HELP_WORDS = ("--help", "-h", "help")
 def main(arguments: list[str]) -> int:
     """Run `./pad ARGUMENTS`; the exit status: 0 success, 1 failure, 2 bad input or surroundings, 130 interrupted."""
     layout = Layout(Path(__file__).resolve().parents[1])
-    # A terminated start ends its children like an interrupted one.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Also where the caller's shell has set it to be ignored, as shells do for background jobs; a terminated start ends
+    # its children like an interrupted one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _dispatch(layout, arguments)
     except SetupError as error:
