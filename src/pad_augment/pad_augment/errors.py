@@ -1,15 +1,15 @@
 """Errors of pad_augment: one base, so that a caller can catch everything that augmentation refuses."""
 
 
-class AugmentError(Exception):
+class PadAugmentError(Exception):
     """Base of every error that pad_augment raises on purpose; the message is one line for people."""
 
 
-class RobotError(AugmentError):
+class RobotError(PadAugmentError):
     """A robot profile or description that cannot be used."""
 
 
-class IkError(AugmentError):
+class IkError(PadAugmentError):
     """No joint positions reach a pose.
 
     Attributes:
@@ -23,13 +23,13 @@ class IkError(AugmentError):
         self.index = index
 
 
-class GroundingError(AugmentError):
+class GroundingError(PadAugmentError):
     """The demonstration does not fit the task's template."""
 
 
-class PlanningError(AugmentError):
+class PlanningError(PadAugmentError):
     """A planner that is not there, or a request that cannot be understood."""
 
 
-class DatasetError(AugmentError):
+class DatasetError(PadAugmentError):
     """A dataset that is missing, damaged, or of another schema."""

@@ -47,6 +47,15 @@ class ArmProfile(BaseModel):
         return self
 
 
+class ArmPair(BaseModel):
+    """The two arms, robot's view."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    left: ArmProfile
+    right: ArmProfile
+
+
 class RobotProfile(BaseModel):
     """A pair of arms: where its description lies, its joints and limits."""
 
@@ -55,7 +64,7 @@ class RobotProfile(BaseModel):
     name: str
     description: Path
     srdf: Path
-    arms: dict[Literal["left", "right"], ArmProfile]
+    arms: ArmPair
 
     @classmethod
     def load(cls, path: str | Path) -> RobotProfile:
@@ -75,8 +84,6 @@ class RobotProfile(BaseModel):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise RobotError(f"robot profile {path}: {where}: {first['msg']}; known keys: {', '.join(cls.model_fields)}") from error
-        if set(profile.arms) != set(ARMS):
-            raise RobotError(f"robot profile {path} must describe the arms left and right; it has {', '.join(profile.arms)}")
         folder = path.resolve().parent
         return profile.model_copy(
             update={"description": (folder / profile.description).resolve(), "srdf": (folder / profile.srdf).resolve()}
@@ -134,20 +141,20 @@ class Robot:
     Attributes:
         home: (2, 6) rad.
         joint_names: 12 names, left then right.
-        lower, upper: (2, 6) rad position limits.
+        lower_limits, upper_limits: (2, 6) rad.
         velocity_limits, acceleration_limits: (2, 6) rad/s and rad/s^2.
     """
 
     def __init__(self, profile: RobotProfile) -> None:
         self.profile = profile
         root = ElementTree.fromstring(urdf_text(profile.description))
-        self.arms = [profile.arms["left"], profile.arms["right"]]
+        self.arms = [profile.arms.left, profile.arms.right]
         self._chains = [_Chain(root, arm.tcp_link, arm.joints) for arm in self.arms]
         self._bases = [_Chain(root, arm.base_link, ()).fixed[0] for arm in self.arms]
         self.home = np.array([arm.home for arm in self.arms])
         self.joint_names = [name for arm in self.arms for name in arm.joints]
-        self.lower = np.array([[low for low, _ in chain.limits] for chain in self._chains])
-        self.upper = np.array([[high for _, high in chain.limits] for chain in self._chains])
+        self.lower_limits = np.array([[low for low, _ in chain.limits] for chain in self._chains])
+        self.upper_limits = np.array([[high for _, high in chain.limits] for chain in self._chains])
         self.velocity_limits = np.array([arm.velocity_limits for arm in self.arms])
         self.acceleration_limits = np.array([arm.acceleration_limits for arm in self.arms])
 
@@ -196,7 +203,7 @@ class Robot:
             # each candidate unwrapped to the turn closest to each predecessor
             step = (found[None] - states[:, None] + np.pi) % (2 * np.pi) - np.pi
             reached = states[:, None] + step
-            inside = ((reached >= self.lower[arm]) & (reached <= self.upper[arm])).all(-1)
+            inside = ((reached >= self.lower_limits[arm]) & (reached <= self.upper_limits[arm])).all(-1)
             total = cost[:, None] + (step**2).sum(-1) + np.where(inside, 0.0, np.inf)
             best = total.argmin(0)
             cost = total[best, np.arange(len(found))]
@@ -235,7 +242,7 @@ class Robot:
                 q = q + jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-6 * np.eye(6), error)
             else:
                 raise IkError(f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(target)}", arm, index)
-            if (q < self.lower[arm]).any() or (q > self.upper[arm]).any():
+            if (q < self.lower_limits[arm]).any() or (q > self.upper_limits[arm]).any():
                 raise IkError(f"the {ARMS[arm]} arm leaves its joint limits at pose {index} of {len(targets)}", arm, index)
             out[index] = q
         return out
