@@ -6,8 +6,8 @@ arms are (20,), left then right. All functions broadcast over leading axes.
 
 import numpy as np
 from numpy.typing import NDArray
-from pad_parse.geometry import from_rotation_6d, rotation_6d, rotation_exp
 
+from pad_parse.geometry import from_rotation_6d, rotation_6d, rotation_exp
 from pad_policy.config import ActionFrame
 
 Array = NDArray[np.float64]

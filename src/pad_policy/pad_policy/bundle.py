@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pad_parse.task import TaskSpec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pad_parse.task import TaskSpec
 from pad_policy.config import Horizons, Representation, Size
 from pad_policy.errors import BundleError, MismatchError
 from pad_policy.normaliser import Normaliser

@@ -18,7 +18,8 @@ Array = NDArray[np.float64]
 class JointChunk:
     """Targets of both arms and grippers.
 
-    stamp: s, when the observation was made that the chunk answers. joint_names: 12 names, left then right.
+    stamp: s, when the observation was made that the chunk answers. joint_names: 14 names, six joints of the
+    left arm, six of the right, then the left and the right finger joint.
     times (K,) s after the stamp, increasing. positions (K, 12) rad. openings (K, 2) m.
     """
 

@@ -56,8 +56,8 @@ class Representation(BaseModel):
     )
     keypoint_frames: KeypointFrames = Field(
         "task_and_grippers",
-        description="task: keypoints in the task frame only; task_and_grippers: also in both measured gripper "
-        "frames, which makes reaching independent of where in the cell it happens",
+        description="task: keypoints in the task frame only; task_and_grippers: also relative to both measured end "
+        "effectors, which makes reaching alike wherever in the cell it happens",
     )
     proprioception_history: bool = Field(
         True, description="feed the end effectors of all `history` steps, so that waits and turning points differ"
@@ -92,7 +92,12 @@ class TrainingConfig(BaseModel):
     noise: ObservationNoise = ObservationNoise()
     updates: int = Field(1500, ge=1, description="optimiser steps; the budget is counted in updates, not time")
     batch_size: int = Field(256, ge=2, description="samples per update")
-    learning_rate: float = Field(1.5e-3, gt=0, description="peak rate of AdamW; cosine to zero after the warm-up")
+    optimiser: Literal["muon", "adamw"] = Field(
+        "muon",
+        description="muon: orthogonalised momentum for the hidden weight matrices, AdamW for the rest; adamw: all of it",
+    )
+    learning_rate: float = Field(3e-3, gt=0, description="peak rate of AdamW; cosine to zero after the warm-up")
+    matrix_learning_rate: float = Field(0.02, gt=0, description="peak rate of Muon; the same schedule")
     warmup_updates: int = Field(50, ge=0, description="updates of linear warm-up")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW weight decay")
     gradient_clip: float = Field(1.0, gt=0, description="largest gradient norm")

@@ -19,6 +19,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.scale = 1.0 / math.sqrt(width // heads)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
@@ -29,7 +30,7 @@ class Attention(nn.Module):
         size = width // self.heads
         q = self.query(x).view(batch, queries, self.heads, size).transpose(1, 2)
         k, v = self.key_value(context).view(batch, -1, 2, self.heads, size).permute(2, 0, 3, 1, 4).unbind(0)
-        scores = (q * (1.0 / math.sqrt(size))) @ k.transpose(-1, -2)
+        scores = (q * self.scale) @ k.transpose(-1, -2)
         if mask is not None:
             scores = scores + mask
         return self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, queries, width))

@@ -47,7 +47,7 @@ class Affine:
 
 @dataclass(frozen=True)
 class Normaliser:
-    """keypoints: over features (F,); proprioception: (P,); actions: (H, 20), each step on its own."""
+    """keypoints: (N, 1, F), equal within a group; proprioception: (P,); actions: (H, 20), each step on its own."""
 
     keypoints: Affine
     proprioception: Affine

@@ -36,22 +36,27 @@ def _like(values: Array, reference: Any) -> Any:
 
 
 class FlowMatching:
-    """Straight paths from noise to data; the network answers the velocity; sampled with Euler steps."""
+    """Straight paths from noise to data, sampled with Euler steps.
+
+    The network answers the clean chunk c, which stands for the velocity (c - x) / (1 - s). A small network learns
+    that many times faster than the velocity itself, which would have it reproduce the noise exactly.
+    """
 
     def draw_times(self, count: int, rng: np.random.Generator) -> Array:
-        """Logit-normal: most weight on the middle of the path, where the answer is hardest."""
-        return (1.0 / (1.0 + np.exp(-rng.standard_normal(count)))).astype(np.float32)
+        """Uniform; the last Euler step starts well before 1, so times near 1 need no training."""
+        return (0.95 * rng.random(count)).astype(np.float32)
 
     def corrupt(self, clean: Any, noise: Any, times: Array) -> tuple[Any, Any]:
-        """x_s = (1 - s) noise + s clean; target clean - noise."""
+        """x_s = (1 - s) noise + s clean; target clean."""
         s = _like(times, clean)
-        return (1 - s) * noise + s * clean, clean - noise
+        return (1 - s) * noise + s * clean, clean
 
     def sample(self, network: Network, noise: Array, steps: int) -> Array:
-        """Euler integration over s = 0, 1/steps, ..."""
+        """Euler integration over s = 0, 1/steps, ...; the last step lands on the network's own answer."""
         x = noise
         for k in range(steps):
-            x = x + network(x, np.full(len(x), k / steps, np.float32)) / np.float32(steps)
+            clean = network(x, np.full(len(x), k / steps, np.float32))
+            x = x + (clean - x) / np.float32(steps - k)
         return x
 
 

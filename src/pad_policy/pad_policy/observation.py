@@ -43,14 +43,17 @@ def keypoint_features(points: Array, ee: Array, representation: Representation) 
     """Describe keypoints to the network.
 
     points: (B, To, N, 3) m, task frame, oldest step first. ee: (B, To, 20). Returns (B, N, To, F): the task-frame
-    coordinates and, if asked for, the same points in the newest left and right gripper frames.
+    coordinates and, if asked for, the same points relative to the newest left and right end effector, in the axes
+    in which the policy's actions are expressed: the way to a point and the action that goes there then look alike.
     """
     parts = [points]
     if representation.keypoint_frames == "task_and_grippers":
         position, rotation, _ = split(ee[:, -1])
         for arm in range(2):
             offset = points - position[:, None, None, arm]
-            parts.append(np.einsum("bji,btnj->btni", rotation[:, arm], offset))
+            if representation.action_frame == "gripper":
+                offset = offset @ rotation[:, None, arm]  # each row x becomes R^T x
+            parts.append(offset)
     return np.concatenate(parts, axis=-1).transpose(0, 2, 1, 3)
 
 

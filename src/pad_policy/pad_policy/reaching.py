@@ -5,7 +5,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pad_augment.kinematics import IkError
+
+from pad_augment.errors import IkError
 from pad_parse.geometry import interpolate_pose
 
 Array = NDArray[np.float64]

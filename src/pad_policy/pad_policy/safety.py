@@ -114,8 +114,8 @@ class CommandGate:
     """Turns chunks into limited commands; starts disabled."""
 
     def __init__(self, joint_names: Sequence[str], limits: GateLimits, timing: GateTiming = GateTiming()) -> None:
-        if len(joint_names) != 12:
-            raise ConfigError(f"the gate drives 12 joints, got {len(joint_names)} names")
+        if len(joint_names) != AXES:
+            raise ConfigError(f"the gate drives 12 arm joints and 2 finger joints, got {len(joint_names)} names")
         self._joint_names = list(joint_names)
         self._limits = limits
         self._timing = timing

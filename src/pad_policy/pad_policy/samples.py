@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from pad_parse.task import TaskSpec
 
+from pad_parse.task import TaskSpec
 from pad_policy.actions import encode, perturb
 from pad_policy.config import Horizons, ObservationNoise, Representation
 from pad_policy.errors import DatasetError

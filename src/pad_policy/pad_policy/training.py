@@ -136,14 +136,28 @@ def _fit_normaliser(
 ) -> Normaliser:
     chosen = rng.choice(steps, size=min(len(steps), 20_000), replace=False)
     batch = cutter.cut(chosen, config.noise, rng)
-    seen = batch.keypoints[batch.valid > 0.5]
+    keypoints = _fit_keypoints(batch, cutter.episodes.group_indices)
     scale = _SMALLEST_EE_SCALE if config.representation.action_frame == "absolute" else _SMALLEST_DELTA_SCALE
     repeats = batch.proprioception.shape[1] // 20
     return Normaliser(
-        keypoints=Affine.fit(seen, 0.02),
+        keypoints=keypoints,
         proprioception=Affine.fit(batch.proprioception, np.tile(_SMALLEST_EE_SCALE, repeats)),
         actions=Affine.fit(batch.actions, scale),
     )
+
+
+def _fit_keypoints(batch: Batch, group_indices: list[int]) -> Affine:
+    """Fit each group on its own: a bottle moves by centimetres in its region, the cup stands half a metre away."""
+    groups = np.array(group_indices)
+    fits = []
+    for group in range(groups.max() + 1):
+        mine = groups == group
+        seen = batch.keypoints[:, mine][batch.valid[:, mine] > 0.5]
+        if len(seen) == 0:
+            raise DatasetError("a keypoint group is lost in every sampled step; check the tracking of the demonstration")
+        fits.append(Affine.fit(seen, 0.02))
+    mean, scale = (np.stack([getattr(fits[g], name) for g in groups])[:, None] for name in ("mean", "scale"))
+    return Affine(mean, scale)
 
 
 def _tensors(batch: Batch, normaliser: Normaliser, device: torch.device) -> list[torch.Tensor]:
@@ -169,9 +183,8 @@ def _optimise(
     """Run `config.updates` updates; returns the loss curve (U, 2) and the averaged weights."""
     objective = make_objective(config.objective)
     parameters = list(model.parameters())
-    optimiser = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.95), fused=True
-    )
+    optimisers = _optimisers(model, config)
+    peaks = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
     averaged = [p.detach().clone() for p in parameters]
     losses = np.zeros((config.updates, 2))
     order = np.empty(0, np.int64)
@@ -188,11 +201,12 @@ def _optimise(
         noisy, target = objective.corrupt(clean, noise, times)
         answer = model(keypoints, valid, proprioception, noisy, torch.from_numpy(times).to(device))
         loss = (answer - target).square().mean()
-        optimiser.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
-        optimiser.param_groups[0]["lr"] = config.learning_rate * _schedule(update, config)
-        optimiser.step()
+        for optimiser, peak in zip(optimisers, peaks, strict=True):
+            optimiser.param_groups[0]["lr"] = peak * _schedule(update, config)
+            optimiser.step()
         decay = min(config.ema_decay, (1 + update) / (10 + update))  # short memory early on, or the start lingers
         with torch.no_grad():
             for average, parameter in zip(averaged, parameters, strict=True):
@@ -208,6 +222,21 @@ def _optimise(
             progress(done, config.updates, smoothed, left)
     names = [name for name, _ in model.named_parameters()]
     return losses, dict(zip(names, averaged, strict=True))
+
+
+def _optimisers(model: KpRdt, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+    """AdamW alone, or Muon for the blocks' matrices, where it needs about a third of the updates, and AdamW beside it."""
+    matrices = [p for p in model.blocks.parameters() if p.ndim == 2] if config.optimiser == "muon" else []
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(
+            rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.95), fused=True
+        )
+    ]
+    if matrices:
+        optimisers.append(torch.optim.Muon(matrices, lr=config.matrix_learning_rate, weight_decay=0.01))
+    return optimisers
 
 
 def _schedule(update: int, config: TrainingConfig) -> float:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from pad_policy import actions
-from pad_parse.geometry import inverse, make_pose, rotation_exp
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation, Slerp
+
+from pad_parse.geometry import inverse, make_pose, rotation_exp
+from pad_policy import actions
 
 OBJECTS = ["bottle", "cup"]
 GROUPS = ["bottle_cap"] + ["bottle_body"] * 3 + ["cup_rim"] * 4 + ["cup_body"] * 3
@@ -105,7 +106,7 @@ def demonstrate(objects: dict[str, np.ndarray], rng: np.random.Generator) -> dic
     }
 
 
-def write_dataset(path: Path, episodes: int, seed: int) -> Path:
+def write_dataset(path: Path, episodes: int, seed: int, robot: str = "toy") -> Path:
     """Write a dataset folder in the layout of pad_augment."""
     rng = np.random.default_rng(seed)
     demos = [demonstrate(place(rng), rng) for _ in range(episodes)]
@@ -124,7 +125,7 @@ def write_dataset(path: Path, episodes: int, seed: int) -> Path:
             "keypoint_objects": POINT_OBJECTS,
             "rate_hz": RATE,
             "seed": seed,
-            "robot": "toy",
+            "robot": robot,
         }
     )
     return path

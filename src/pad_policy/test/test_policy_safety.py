@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pad_policy.chunking import JointChunk, StitchedPath, stitch
 from pad_policy.environment import JointMeasurement
 from pad_policy.errors import ChunkError, ConfigError
 from pad_policy.safety import CommandGate, GateLimits, GateState
 
 NAMES = [f"{side}_joint_{i}" for side in ("left", "right") for i in range(6)]
+NAMES += ["left_finger_joint", "right_finger_joint"]
 PERIOD = 0.008
 LIMITS = GateLimits(
     lower=np.array([-2.0] * 12 + [0.0] * 2),

@@ -1,0 +1,98 @@
+"""Kp-RDT: what must not matter does not matter, and what is lost is not looked at."""
+
+import numpy as np
+import pytest
+import torch
+
+from pad_policy.config import SIZES
+from pad_policy.errors import ConfigError
+from pad_policy.model import KpRdt
+from pad_policy.objective import Ddpm, FlowMatching, make_objective
+from pad_policy.observation import InputLayout
+from pad_policy.onnx_export import TOLERANCE, example_inputs, export
+
+LAYOUT = InputLayout(keypoints=11, history=3, features=9, proprioception=60, horizon=8, groups=4)
+GROUPS = [0, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3]
+
+
+@pytest.fixture(scope="module")
+def model() -> KpRdt:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = KpRdt(LAYOUT, "tiny", GROUPS).eval()
+        torch.nn.init.normal_(model.head[-1].weight, std=0.1)  # its zeros would make every test pass
+    return model
+
+
+def answer(model: KpRdt, inputs: list[np.ndarray]) -> np.ndarray:
+    with torch.no_grad():
+        return model(*(torch.from_numpy(x) for x in inputs)).numpy()
+
+
+def test_order_within_a_group_does_not_matter_but_groups_do(model: KpRdt) -> None:
+    inputs = example_inputs(model, 2, np.random.default_rng(1))
+    expected = answer(model, inputs)
+    within = [0, 3, 1, 2, 7, 4, 6, 5, 9, 10, 8]
+    np.testing.assert_allclose(answer(model, [inputs[0][:, within], inputs[1][:, within], *inputs[2:]]), expected, atol=1e-5)
+    across = [8, *range(1, 8), 0, 9, 10]
+    changed = answer(model, [inputs[0][:, across], inputs[1][:, across], *inputs[2:]])
+    assert np.abs(changed - expected).max() > 1e-3
+
+
+def test_lost_points_are_not_looked_at(model: KpRdt) -> None:
+    inputs = example_inputs(model, 2, np.random.default_rng(2))
+    moved = inputs[0] + 5.0 * (1 - inputs[1][..., None])
+    np.testing.assert_allclose(answer(model, [moved, *inputs[1:]]), answer(model, inputs), atol=1e-5)
+
+
+def test_a_point_lost_throughout_is_as_if_absent(model: KpRdt) -> None:
+    inputs = example_inputs(model, 1, np.random.default_rng(3))
+    inputs[1][:, 4] = 0.0
+    with torch.random.fork_rng():
+        smaller = KpRdt(InputLayout(10, 3, 9, 60, 8, 4), "tiny", GROUPS[:4] + GROUPS[5:])
+    smaller.load_state_dict(model.state_dict())
+    keep = [i for i in range(11) if i != 4]
+    without = answer(smaller.eval(), [inputs[0][:, keep], inputs[1][:, keep], *inputs[2:]])
+    np.testing.assert_allclose(answer(model, inputs), without, atol=1e-5)
+
+
+def test_nothing_visible_is_defined(model: KpRdt) -> None:
+    inputs = example_inputs(model, 1, np.random.default_rng(4))
+    inputs[1][:] = 0.0
+    assert np.all(np.isfinite(answer(model, inputs)))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_export_answers_the_same(size: str, tmp_path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        other = KpRdt(LAYOUT, size, GROUPS)
+        torch.nn.init.normal_(other.head[-1].weight, std=0.1)
+    assert export(other, tmp_path / "model.onnx") <= TOLERANCE
+
+
+@pytest.mark.parametrize("objective", [FlowMatching(), Ddpm()])
+def test_a_perfect_network_recovers_the_data(objective) -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.standard_normal((3, 8, 20)).astype(np.float32)
+    noise = rng.standard_normal(clean.shape).astype(np.float32)
+    for steps in (1, 4, 10):
+        sampled = objective.sample(lambda x, times: clean, noise, steps)
+        np.testing.assert_allclose(sampled, clean, atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", [FlowMatching(), Ddpm()])
+def test_corruption_is_the_same_in_numpy_and_torch(objective) -> None:
+    rng = np.random.default_rng(0)
+    clean, noise = (rng.standard_normal((4, 8, 20)).astype(np.float32) for _ in range(2))
+    times = objective.draw_times(4, rng)
+    assert np.all((times >= 0) & (times <= 1))
+    mixed, target = objective.corrupt(clean, noise, times)
+    mixed_torch, target_torch = objective.corrupt(torch.from_numpy(clean), torch.from_numpy(noise), times)
+    np.testing.assert_allclose(mixed_torch.numpy(), mixed, atol=1e-6)
+    np.testing.assert_allclose(target_torch.numpy(), target, atol=1e-6)
+
+
+def test_unknown_objective_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="flow_matching, ddpm"):
+        make_objective("gan")

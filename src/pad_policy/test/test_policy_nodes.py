@@ -1,0 +1,234 @@
+"""policy_node and command_gate as real processes over DDS, with a fake robot that obeys and a fake tracker."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import policy_toy
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("pad_msgs.msg", reason="needs the built workspace (pad_msgs)")
+
+from geometry_msgs.msg import Point  # noqa: E402
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState  # noqa: E402
+from rclpy.context import Context  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from sensor_msgs.msg import JointState  # noqa: E402
+from std_msgs.msg import Float64MultiArray  # noqa: E402
+from std_srvs.srv import SetBool, Trigger  # noqa: E402
+from trajectory_msgs.msg import JointTrajectory  # noqa: E402
+
+from pad_augment.kinematics import Robot, RobotProfile  # noqa: E402
+from pad_msgs.msg import ActionChunk, Keypoint, KeypointArray, SafetyState  # noqa: E402
+from pad_parse import qos  # noqa: E402
+from pad_policy.config import TrainingConfig  # noqa: E402
+from pad_policy.robot_limits import command_joint_names, gate_limits  # noqa: E402
+from pad_policy.training import train  # noqa: E402
+
+PROFILE = Path(__file__).parents[2] / "pad_bringup/config/robots/ur5e_pair.yaml"
+DOMAIN = 1 + os.getpid() % 100
+SIDES = ("left", "right")
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    dataset = policy_toy.write_dataset(tmp_path_factory.mktemp("data") / "toy.zarr", 6, seed=0, robot="ur5e_pair")
+    config = TrainingConfig(updates=6, batch_size=16, warmup_updates=1, threads=1)
+    return train(dataset, tmp_path_factory.mktemp("policy"), config)
+
+
+@pytest.fixture(scope="module")
+def robot() -> Robot:
+    return Robot(RobotProfile.load(PROFILE))
+
+
+class FakeWorld(Node):
+    """A robot that is where it was last told to be, and keypoints that stand still."""
+
+    def __init__(self, robot: Robot, context: Context) -> None:
+        super().__init__("fake_world", context=context)
+        self.names = command_joint_names(robot)
+        self.values = np.concatenate([robot.home.ravel(), [0.05, 0.05]])
+        self.commands: list[tuple[float, np.ndarray]] = []
+        self.chunks: list[JointTrajectory] = []
+        self.actions: list[ActionChunk] = []
+        self.safety: list[SafetyState] = []
+        self.alive = True
+        for arm, side in enumerate(SIDES):
+            self.create_subscription(
+                Float64MultiArray, f"/{side}_forward_position_controller/commands", self._arm(arm), qos.COMMAND
+            )
+            self.create_subscription(
+                Float64MultiArray, f"/{side}_gripper_position_controller/commands", self._finger(arm), qos.COMMAND
+            )
+        self.create_subscription(JointTrajectory, "/pad/joint_chunk", self.chunks.append, qos.LATEST)
+        self.create_subscription(ActionChunk, "/pad/action_chunk", self.actions.append, qos.LATEST)
+        self.create_subscription(SafetyState, "/pad/safety", self.safety.append, qos.STATUS)
+        self.joint_states = self.create_publisher(JointState, "/joint_states", qos.JOINT_STATES)
+        self.keypoints = self.create_publisher(KeypointArray, "/pad/keypoints", qos.LATEST)
+        self.joint_chunks = self.create_publisher(JointTrajectory, "/pad/joint_chunk", qos.LATEST)
+        self.create_timer(0.008, self._publish_joints)
+        self.create_timer(1 / 15, self._publish_keypoints)
+        self.points = policy_toy.ToyWorld(np.random.default_rng(0)).keypoints()
+
+    def _arm(self, arm: int):
+        def receive(message: Float64MultiArray) -> None:
+            self.values[6 * arm : 6 * arm + 6] = message.data
+            if arm == 1:
+                self.commands.append((time.monotonic(), self.values.copy()))
+
+        return receive
+
+    def _finger(self, arm: int):
+        def receive(message: Float64MultiArray) -> None:
+            self.values[12 + arm] = message.data[0]
+
+        return receive
+
+    def _publish_joints(self) -> None:
+        if self.alive:
+            message = JointState(name=self.names[::-1], position=self.values[::-1].tolist())
+            message.header.stamp = self.get_clock().now().to_msg()
+            self.joint_states.publish(message)
+
+    def _publish_keypoints(self) -> None:
+        message = KeypointArray(task="pour")
+        message.header.stamp = self.get_clock().now().to_msg()
+        for group, name, (x, y, z) in zip(policy_toy.GROUPS, policy_toy.POINT_OBJECTS, self.points, strict=True):
+            point = Point(x=float(x), y=float(y), z=float(z))
+            message.keypoints.append(Keypoint(group=group, object=name, position=point, state=Keypoint.VISIBLE))
+        self.keypoints.publish(message)
+
+
+class Graph:
+    """The two nodes as processes and a fake world in this one."""
+
+    def __init__(self, robot: Robot, policy: Path) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.world = FakeWorld(robot, self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.world)
+        self.processes = [
+            start("policy_node", policy=policy, robot=PROFILE, task="pour"),
+            start("command_gate", robot=PROFILE),
+        ]
+
+    def spin(self, seconds: float, until=lambda: False) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.executor.spin_once(timeout_sec=0.02)
+            if until():
+                return True
+        return until()
+
+    def call(self, kind, name: str, request):
+        client = self.world.create_client(kind, name)
+        assert self.spin(20, client.service_is_ready), f"{name} did not appear"
+        future = client.call_async(request)
+        assert self.spin(20, future.done), f"{name} did not answer"
+        self.world.destroy_client(client)
+        return future.result()
+
+    def transition(self, number: int) -> bool:
+        request = ChangeState.Request()
+        request.transition.id = number
+        return self.call(ChangeState, "/policy_node/change_state", request).success
+
+    def state(self) -> int:
+        return self.world.safety[-1].state
+
+    def close(self) -> list[int]:
+        for process in self.processes:
+            process.send_signal(signal.SIGINT)
+        for process in self.processes:
+            process.communicate(timeout=10)
+        codes = [process.returncode for process in self.processes]
+        self.executor.shutdown()
+        self.world.destroy_node()
+        rclpy.shutdown(context=self.context)
+        return codes
+
+
+def start(node: str, **parameters: object) -> subprocess.Popen:
+    command = [sys.executable, "-m", f"pad_policy.nodes.{node}", "--ros-args"]
+    for name, value in parameters.items():
+        command += ["-p", f"{name}:={value}"]
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_the_arms_follow_the_policy_through_the_gate(robot: Robot, policy: Path) -> None:
+    graph = Graph(robot, policy)
+    world = graph.world
+    try:
+        assert graph.transition(Transition.TRANSITION_CONFIGURE)
+        assert graph.spin(20, lambda: bool(world.safety)) and graph.state() == SafetyState.IDLE
+        assert graph.spin(1.0) or not world.chunks, "an inactive policy must not plan"
+        assert graph.transition(Transition.TRANSITION_ACTIVATE)
+        assert graph.spin(10, lambda: len(world.chunks) > 1)
+        assert not world.commands, "a disabled gate must not command"
+
+        chunk = world.chunks[-1]
+        assert list(chunk.joint_names) == world.names and len(chunk.points) == 8
+        assert len(world.actions[-1].left) == len(world.actions[-1].right) == 8
+
+        answer = graph.call(SetBool, "/pad/enable", SetBool.Request(data=True))
+        assert answer.success, answer.message
+        assert graph.spin(5, lambda: graph.state() == SafetyState.RUNNING), world.safety[-1].cause
+        world.commands.clear()
+        graph.spin(1.5)
+        times = np.array([t for t, _ in world.commands])
+        assert len(times) > 100, f"only {len(times)} commands in 1.5 s"
+        values = np.array([v for _, v in world.commands])
+        largest = np.abs(np.diff(values[:, :12], axis=0)).max(axis=0)
+        assert np.all(largest <= gate_limits(robot).velocity[:12] * 0.05), "a command jumped"
+
+        broken = JointTrajectory(joint_names=chunk.joint_names, points=chunk.points)
+        broken.header.stamp = world.get_clock().now().to_msg()
+        broken.points[0].positions[0] = float("nan")
+        world.joint_chunks.publish(broken)
+        assert graph.spin(3, lambda: world.safety[-1].rejected_chunks >= 1)
+
+        assert graph.call(Trigger, "/pad/stop", Trigger.Request()).success
+        assert graph.spin(2, lambda: graph.state() == SafetyState.STOPPED)
+        graph.spin(0.5)
+        still = world.commands[-1][1]
+        graph.spin(0.3)
+        np.testing.assert_allclose(world.commands[-1][1], still)
+
+        assert graph.call(SetBool, "/pad/enable", SetBool.Request(data=True)).success
+        assert graph.spin(3, lambda: graph.state() == SafetyState.RUNNING)
+        assert graph.transition(Transition.TRANSITION_DEACTIVATE)
+        assert graph.spin(5, lambda: graph.state() == SafetyState.HOLDING)
+        world.alive = False
+        assert graph.spin(2, lambda: "joint states" in world.safety[-1].cause or graph.state() == SafetyState.HOLDING)
+    finally:
+        codes = graph.close()
+    assert codes == [0, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("node", "wrong", "words"),
+    [
+        ("policy_node", {"task": "mix_bowl"}, "distilled for task 'pour', but task 'mix_bowl'"),
+        ("policy_node", {"policy": "/nowhere/policy"}, "no such policy folder"),
+        ("command_gate", {"robot": "/nowhere/robot.yaml"}, "/nowhere/robot.yaml"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_exit_code_2(policy: Path, node: str, wrong: dict, words: str) -> None:
+    parameters = {"policy": policy, "robot": PROFILE, "task": "pour"} if node == "policy_node" else {"robot": PROFILE}
+    process = start(node, **{**parameters, **wrong})
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    lines = [line for line in errors.splitlines() if "FATAL" in line]
+    assert len(lines) == 1 and words in lines[0]

@@ -1,0 +1,192 @@
+"""From a dataset to a policy folder and its answers; bad input ends in one clear error and writes nothing."""
+
+import json
+import time
+
+import numpy as np
+import policy_toy
+import pytest
+import zarr
+
+from pad_policy import actions
+from pad_policy.bundle import PolicyBundle
+from pad_policy.config import Horizons, ObservationNoise, Representation, TrainingConfig
+from pad_policy.errors import BundleError, ConfigError, DatasetError, MismatchError, PolicyError
+from pad_policy.inference import OnnxPolicy
+from pad_policy.samples import Episodes, SampleCutter
+from pad_policy.training import train
+
+SHORT = {"updates": 30, "batch_size": 32, "warmup_updates": 5, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory):
+    return policy_toy.write_dataset(tmp_path_factory.mktemp("data") / "toy.zarr", 12, seed=0)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory: pytest.TempPathFactory):
+    calls: list[tuple] = []
+    folder = train(
+        dataset, tmp_path_factory.mktemp("policy"), TrainingConfig(**SHORT), lambda *call: calls.append(call)
+    )
+    return folder, calls
+
+
+@pytest.mark.parametrize("frame", ["absolute", "delta", "gripper"])
+def test_actions_survive_encoding(frame: str) -> None:
+    rng = np.random.default_rng(0)
+    demo = policy_toy.demonstrate(policy_toy.place(rng), rng)
+    targets, current = demo["action"][20:100].reshape(10, 8, 20), demo["ee"][20:100:8]
+    encoded = actions.encode(targets, current, frame)
+    np.testing.assert_allclose(actions.decode(encoded, current, frame), targets, atol=1e-9)
+
+
+@pytest.mark.parametrize("frame", ["delta", "gripper"])
+def test_relative_actions_do_not_depend_on_the_place(frame: str) -> None:
+    rng = np.random.default_rng(0)
+    demo = policy_toy.demonstrate(policy_toy.place(rng), rng)
+    targets, current = demo["action"][20:28], demo["ee"][19]
+    shift = np.zeros((2, 10))
+    shift[:, :3] = 0.1, -0.2, 0.05
+    np.testing.assert_allclose(
+        actions.encode(targets + shift.ravel(), current + shift.ravel(), frame),
+        actions.encode(targets, current, frame),
+        atol=1e-9,
+    )
+
+
+def test_samples_are_cut_at_the_policy_rate(dataset) -> None:
+    episodes = Episodes.load(dataset)
+    horizons = Horizons()
+    cutter = SampleCutter(episodes, horizons, Representation(action_frame="absolute", keypoint_frames="task"))
+    step = int(episodes.episode_ends[0]) + 20
+    batch = cutter.cut(np.array([step]), None, None)
+    np.testing.assert_array_equal(batch.keypoints[0].transpose(1, 0, 2), episodes.keypoints[[step - 4, step - 2, step]])
+    np.testing.assert_allclose(batch.actions[0], episodes.action[step + 2 : step + 18 : 2], atol=1e-6)
+    first, last = int(episodes.episode_ends[0]), int(episodes.episode_ends[1]) - 1
+    edge = cutter.cut(np.array([first, last]), None, None)
+    np.testing.assert_array_equal(edge.keypoints[0, :, 0], episodes.keypoints[first])
+    np.testing.assert_allclose(edge.actions[1], np.tile(episodes.action[last], (8, 1)), atol=1e-6)
+
+
+def test_noise_leaves_targets_where_they_are(dataset) -> None:
+    episodes = Episodes.load(dataset)
+    representation = Representation()
+    cutter = SampleCutter(episodes, Horizons(), representation)
+    steps = np.arange(50, 60)
+    rng = np.random.default_rng(0)
+    noisy = cutter.cut(steps, ObservationNoise(), rng)
+    current = noisy.proprioception.reshape(10, 3, 20)[:, -1]
+    decoded = actions.decode(noisy.actions, current, representation.action_frame)
+    clean = cutter.cut(steps, None, None)
+    expected = actions.decode(clean.actions, episodes.ee[steps], representation.action_frame)
+    np.testing.assert_allclose(decoded, expected, atol=1e-5)
+    assert np.abs(noisy.keypoints - clean.keypoints).max() > 1e-3
+    assert noisy.valid.mean() < 1.0
+
+
+def test_training_writes_a_policy_folder(trained, dataset) -> None:
+    folder, calls = trained
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"model.safetensors", "model.onnx", "policy.json", "losses.csv"}
+    manifest = PolicyBundle.load(folder).manifest
+    assert manifest.measures["onnx_max_abs_error"] <= 1e-5
+    assert manifest.dataset["sha256"] == Episodes.load(dataset).content_hash
+    assert calls[-1][:2] == (30, 30) and calls[-1][3] == 0
+    losses = np.loadtxt(folder / "losses.csv", delimiter=",", skiprows=1)
+    assert losses.shape == (30, 2) and losses[-5:, 1].mean() < losses[:5, 1].mean()
+
+
+def test_training_is_deterministic_by_seed(trained, dataset, tmp_path) -> None:
+    folder, _ = trained
+    again = train(dataset, tmp_path / "again", TrainingConfig(**SHORT))
+    other = train(dataset, tmp_path / "other", TrainingConfig(**SHORT, seed=1))
+    weights = [(f / "model.safetensors").read_bytes() for f in (folder, again, other)]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_the_policy_answers_fast_and_soundly(trained) -> None:
+    policy = OnnxPolicy(trained[0])
+    rng = np.random.default_rng(0)
+    demo = policy_toy.demonstrate(policy_toy.place(rng), rng)
+    keypoints, states, ee = demo["keypoints"][:3], demo["keypoint_states"][:3].copy(), demo["ee"][:3]
+    chunk = policy.chunk(keypoints, states, ee, np.random.default_rng(1))
+    assert chunk.shape == (8, 20) and np.all(np.isfinite(chunk))
+    rotations = actions.split(chunk)[1]
+    np.testing.assert_allclose(rotations @ np.swapaxes(rotations, -1, -2), np.broadcast_to(np.eye(3), rotations.shape), atol=1e-6)
+    np.testing.assert_array_equal(chunk, policy.chunk(keypoints, states, ee, np.random.default_rng(1)))
+    states[:, 2] = 0
+    lost = keypoints.copy()
+    lost[:, 2] = np.nan
+    assert np.all(np.isfinite(policy.chunk(lost, states, ee, np.random.default_rng(1))))
+    times = []
+    for _ in range(30):
+        started = time.perf_counter()
+        policy.chunk(keypoints, states, ee, rng)
+        times.append(time.perf_counter() - started)
+    assert np.median(times) < 0.02
+
+
+def test_the_policy_refuses_wrong_shapes_and_nan(trained) -> None:
+    policy = OnnxPolicy(trained[0])
+    points, states, ee = np.zeros((3, 11, 3)), np.ones((3, 11)), np.tile(policy_toy.home(), (3, 1))
+    with pytest.raises(PolicyError, match=r"\(3, 11, 3\)"):
+        policy.chunk(points[:, :10], states, ee, np.random.default_rng(0))
+    with pytest.raises(PolicyError, match="finite"):
+        policy.chunk(points * np.nan, states, ee, np.random.default_rng(0))
+
+
+def test_mismatches_are_named(trained) -> None:
+    bundle = PolicyBundle.load(trained[0])
+    bundle.check_matches(task="pour", keypoint_groups=policy_toy.GROUPS, robot="toy")
+    with pytest.raises(MismatchError, match="task 'pour', but task 'mix_bowl'"):
+        bundle.check_matches(task="mix_bowl")
+    with pytest.raises(MismatchError, match="bottle_cap x1"):
+        bundle.check_matches(keypoint_groups=policy_toy.GROUPS[1:])
+    with pytest.raises(MismatchError, match="robot 'toy', but robot 'franka'"):
+        bundle.check_matches(robot="franka")
+
+
+def test_damaged_folders_are_refused(trained, tmp_path) -> None:
+    with pytest.raises(BundleError, match="no such policy folder"):
+        PolicyBundle.load(tmp_path / "absent")
+    for name in ("policy.json", "model.onnx"):
+        (tmp_path / name).write_bytes((trained[0] / name).read_bytes())
+    data = json.loads((tmp_path / "policy.json").read_text())
+    (tmp_path / "policy.json").write_text(json.dumps({**data, "schema_version": 99}))
+    with pytest.raises(BundleError, match="schema version 99"):
+        PolicyBundle.load(tmp_path)
+    (tmp_path / "policy.json").write_text(json.dumps(data)[:-50])
+    with pytest.raises(BundleError, match="damaged"):
+        PolicyBundle.load(tmp_path)
+    (tmp_path / "policy.json").write_text(json.dumps(data))
+    (tmp_path / "model.onnx").write_bytes(b"nonsense")
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        OnnxPolicy(tmp_path)
+
+
+def test_unsuitable_datasets_are_refused(dataset, tmp_path) -> None:
+    out = tmp_path / "policy"
+    with pytest.raises(DatasetError, match="no such dataset"):
+        train(tmp_path / "absent", out, TrainingConfig(**SHORT))
+    with pytest.raises(DatasetError, match="cannot be cut"):
+        train(dataset, out, TrainingConfig(**SHORT, horizons=Horizons(rate_hz=4)))
+    with pytest.raises(DatasetError, match="fewer than one batch"):
+        train(dataset, out, TrainingConfig(**{**SHORT, "batch_size": 100_000}))
+    with pytest.raises(ConfigError, match="device"):
+        train(dataset, out, TrainingConfig(**SHORT, device="cuda:99"))
+    empty = zarr.open_group(str(tmp_path / "empty"), mode="w")
+    empty.attrs["task"] = "{}"
+    with pytest.raises(DatasetError, match="lacks data/keypoints"):
+        train(tmp_path / "empty", out, TrainingConfig(**SHORT))
+    assert not out.exists()
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ConfigError, match="known: size"):
+        TrainingConfig.from_options(sise="tiny")
+    with pytest.raises(ConfigError, match="warmup_updates"):
+        TrainingConfig.from_options(updates=10, warmup_updates=20)
+    with pytest.raises(ConfigError, match="execute"):
+        TrainingConfig.from_options(horizons={"horizon": 4, "execute": 5})
