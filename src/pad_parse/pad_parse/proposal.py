@@ -17,6 +17,7 @@ import numpy as np
 from pad_parse.errors import ParseError
 from pad_parse.hands.estimator import INDEX_TIP, THUMB_TIP, WRIST, HandEstimator
 from pad_parse.hands.identity import HandIdentities
+from pad_parse.lifting.depth import landmark_depth
 from pad_parse.recording import Recording
 from pad_parse.task import KeypointSpec, TaskSpec
 
@@ -24,6 +25,10 @@ WIDTH = 640
 """Images are shrunk to this many pixels for looking at motion."""
 PAIR = 10
 """Frames between the two images in which motions are compared."""
+_SURFACE = 0.03
+"""m; more depth difference than this round a corner means that it lies on an edge."""
+_DEEPEST = 0.10
+"""m; corners of one object are no further from its middle than this, along the line of sight."""
 _TOP_WORDS = ("cap", "rim", "lid", "mouth", "top", "spout", "handle")
 
 
@@ -70,9 +75,11 @@ def propose_keypoints(
     notes, held = [], []
     for name in task.object_names:
         needed = max(3, sum(task.objects[name].groups.values()))
-        candidates = [(arm, clip.on_object(arm)) for arm in arms[name]]
-        arm, points = max(candidates, key=lambda c: len(c[1]))
+        arm, moved = max(((arm, clip.on_object(arm)) for arm in arms[name]), key=lambda c: len(c[1]))
+        points = clip.tracks[0][moved]
         if len(points) >= needed:
+            if clip.holds_at_start(arm, moved):
+                held.append(name)
             notes.append(f"Keypoints of {name} were proposed from what moves with the {('left', 'right')[arm]} hand.")
         else:
             arm, points = max(((a, clip.near_hand(a, needed)) for a in arms[name]), key=lambda c: len(c[1]))
@@ -83,9 +90,8 @@ def propose_keypoints(
                     f"{recording.path}; annotate its keypoints in a task file beside the recording"
                 )
             notes.append(f"Keypoints of {name} were proposed from what lies next to the {('left', 'right')[arm]} hand.")
-        if clip.holds_at_start(arm, points):
             held.append(name)
-        found[name] = points * clip.enlarge
+        found[name] = clip.on_one_surface(points * clip.enlarge, needed)
     keypoints = [k for name in task.object_names for k in _choose(task, name, found[name])]
     notes.append(
         "Proposed keypoints are not clicked by a person: check them in the overlay, or annotate the recording."
@@ -100,11 +106,12 @@ class _Clip:
     tracks: np.ndarray
     hands: np.ndarray
     first_gray: np.ndarray
+    first_depth: np.ndarray | None
     enlarge: float
 
     def on_object(self, arm: int) -> np.ndarray:
-        """Corners (K, 2) px of the first frame that move with a hand and are not on it or its arm."""
-        votes, against, on_hand = (np.zeros(self.tracks.shape[1]) for _ in range(3))
+        """Indices (K,) of corners that move with a hand and are not on it or its arm."""
+        pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for t in range(0, len(self.tracks) - PAIR, 2):
             before, after = self.hands[t, arm], self.hands[t + PAIR, arm]
             if not (np.isfinite(before).all() and np.isfinite(after).all()):
@@ -123,18 +130,41 @@ class _Clip:
             with_hand = np.linalg.norm(q - (p @ motion[:, :2].T + motion[:, 2]), axis=1)
             at_rest = np.linalg.norm(q - p, axis=1)
             agree = with_hand < 0.5 * at_rest
-            votes += known & agree
-            against += known & ~agree & (at_rest < with_hand)
-            on_hand += known & _on_hand(p, before)
+            on_hand = known & _on_hand(p, before)
+            pairs.append((known & agree, known & ~agree & (at_rest < with_hand), on_hand))
+        # A hand on its way to an object moves alone: only the pairs in which much moves with it can speak.
+        carried = [int((agree & ~on_hand).sum()) for agree, _, on_hand in pairs]
+        carrying = [pair for pair, count in zip(pairs, carried, strict=True) if count >= max(6, 0.3 * max(carried))]
+        if len(carrying) < 3:
+            return np.zeros(0, dtype=np.int64)
+        votes, against, covered = (np.sum([pair[i] for pair in carrying], axis=0) for i in range(3))
         total = votes + against
-        good = (votes >= 3) & (votes > 0.7 * total) & (on_hand < 0.3 * np.maximum(total, 1))
-        return _cluster(self.tracks[0][good])
+        good = (votes >= 3) & (votes > 0.7 * total) & (covered < 0.3 * np.maximum(total, 1))
+        return np.nonzero(good)[0][_cluster(self.tracks[0][good])]
+
+    def on_one_surface(self, points: np.ndarray, needed: int) -> np.ndarray:
+        """Corners (K, 2) px of the recording that are on the object's surface, where at least `needed` are left."""
+        if self.first_depth is None:
+            return points
+        near = landmark_depth(self.first_depth, points, radius=4, quantile=0.1)
+        far = landmark_depth(self.first_depth, points, radius=4, quantile=0.9)
+        flat = far - near < _SURFACE
+        if not flat.any():
+            return points
+        # A window that follows an object's rim also holds what is behind: those corners lie further away.
+        good = points[flat & (np.abs(near - np.median(near[flat])) < _DEEPEST)]
+        return good if len(good) >= needed else points
 
     def near_hand(self, arm: int, needed: int) -> np.ndarray:
         """The strongest corners (K, 2) px of the first frame next to a hand that hardly moves."""
         seen = np.nonzero(np.isfinite(self.hands[:, arm]).all(axis=(1, 2)))[0]
         if not len(seen):
             return np.zeros((0, 2))
+        if (
+            np.ptp(self.hands[seen, arm].mean(axis=1), axis=0).max()
+            > 0.5 * np.ptp(self.hands[seen[0], arm], axis=0).max()
+        ):
+            return np.zeros((0, 2))  # it moved, and nothing moved with it: what was next to it says nothing
         hand = self.hands[seen[0], arm]
         size = float(np.ptp(hand, axis=0).max())
         middle = (hand[THUMB_TIP] + hand[INDEX_TIP]) / 2
@@ -146,15 +176,21 @@ class _Clip:
         points = points[:, 0].astype(np.float64)
         return points[~_on_hand(points, hand)]
 
-    def holds_at_start(self, arm: int, points: np.ndarray) -> bool:
-        """Whether the hand is already at the object in the first frames in which it is seen."""
-        hands = self.hands[: max(3, len(self.hands) // 8), arm]
-        seen = hands[np.isfinite(hands).all(axis=(1, 2))]
-        if not len(seen):
+    def holds_at_start(self, arm: int, moved: np.ndarray) -> bool:
+        """Whether a hand is where it will carry the corners `moved` (K,) from already when it is first seen."""
+        seen = np.nonzero(np.isfinite(self.hands[:, arm]).all(axis=(1, 2)))[0]
+        if not len(seen) or seen[0] > len(self.hands) / 8:
             return False
-        middle = (seen[0][THUMB_TIP] + seen[0][INDEX_TIP]) / 2
-        size = float(np.ptp(seen[0], axis=0).max())
-        return bool(np.linalg.norm(points - middle, axis=1).min() < 0.6 * size)
+        middle = (self.hands[seen, arm, THUMB_TIP] + self.hands[seen, arm, INDEX_TIP]) / 2
+        corners = self.tracks[seen][:, moved]
+        kept = np.isfinite(corners[..., 0]).all(axis=0)
+        if not kept.any():
+            return False
+        offset = middle - corners[:, kept].mean(axis=1)
+        size = float(np.ptp(self.hands[seen[0], arm], axis=0).max())
+        travelled = np.linalg.norm(corners[:, kept].mean(axis=1) - corners[0, kept].mean(axis=0), axis=1)
+        begins = int(np.argmax(travelled > 0.1 * size)) if (travelled > 0.1 * size).any() else 0
+        return bool(np.linalg.norm(offset[begins] - offset[0]) < 0.3 * size)
 
 
 def _look(
@@ -168,7 +204,7 @@ def _look(
     tracks: list[np.ndarray] = []
     hands: list[np.ndarray] = []
     stamps: list[float] = []
-    last = first = None
+    last = first = first_depth = None
     identities = HandIdentities(WIDTH)
     enlarge = 1.0
     for frame in recording.frames():
@@ -182,7 +218,7 @@ def _look(
         both = identities.assign(estimator.estimate(rgb, frame.stamp), frame.stamp)
         hands.append(np.stack([np.full((21, 2), np.nan) if h is None else h.landmarks[:, :2] for h in both]))
         if last is None:
-            first = gray
+            first, first_depth = gray, frame.depth
             points = cv2.goodFeaturesToTrack(gray, corners, 0.005, 4)
             tracks.append(np.zeros((0, 2)) if points is None else points[:, 0].astype(np.float64))
         else:
@@ -194,7 +230,7 @@ def _look(
     estimator.reset()
     if first is None or len(stamps) <= PAIR:
         raise ParseError(f"{recording.path} has {len(stamps)} frames; too few to propose keypoints: annotate it")
-    return _Clip(np.stack(tracks), _bridge(np.stack(hands)), first, enlarge)
+    return _Clip(np.stack(tracks), _bridge(np.stack(hands)), first, first_depth, enlarge)
 
 
 def _follow(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -239,9 +275,9 @@ def _on_hand(points: np.ndarray, hand: np.ndarray) -> np.ndarray:
 
 
 def _cluster(points: np.ndarray) -> np.ndarray:
-    """The largest group of points (K, 2) whose neighbours lie close by: strays elsewhere are dropped."""
+    """(K,) bool: the largest group of points (K, 2) whose neighbours lie close by; strays elsewhere are left out."""
     if len(points) < 3:
-        return points
+        return np.ones(len(points), dtype=bool)
     distance = np.linalg.norm(points[:, None] - points[None], axis=2)
     nearest = np.sort(distance, axis=1)[:, 1:3].max(axis=1)
     link = distance < max(25.0, 3 * float(np.median(nearest)))
@@ -260,7 +296,7 @@ def _cluster(points: np.ndarray) -> np.ndarray:
         reached |= group
         if group.sum() > best.sum():
             best = group
-    return points[best]
+    return best
 
 
 def _choose(task: TaskSpec, name: str, points: np.ndarray) -> list[KeypointSpec]:

@@ -1,4 +1,5 @@
 """Hand to gripper, grasps, smoothing on SE(3), and trajectories through occlusion."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -94,7 +95,7 @@ def scene(seed: int = 0) -> dict[str, np.ndarray]:
     landmarks = np.full((120, 2, 21, 3), np.nan)
     for t in range(120):
         landmarks[t, 1] = geometry.transform_points(hand[t], hand_landmarks(opening[t]))
-        landmarks[t, 0] = hand_landmarks(0.1) + [0.0, 0.3, 0.1]
+        landmarks[t, 0] = hand_landmarks(0.1) + np.array([0.0, 0.3, 0.1])
     landmarks += rng.normal(0, 0.002, landmarks.shape)
     return {"stamps": stamps, "objects": objects, "hand": hand, "opening": opening, "landmarks": landmarks}
 

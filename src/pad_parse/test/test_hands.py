@@ -1,4 +1,5 @@
 """Hands: the networks on pictures, identities through crossings, recorded hands."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -6,7 +7,6 @@ import pytest
 
 from pad_parse.errors import HandError
 from pad_parse.hands import HandIdentities, HandObservation, OnnxHandEstimator, RecordedHands
-from pad_parse.hands.identity import LEFT, RIGHT
 
 
 def hand(u: float, v: float, size: float = 80.0, handedness: float = 0.5, presence: float = 0.9) -> HandObservation:

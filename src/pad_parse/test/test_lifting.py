@@ -1,4 +1,5 @@
 """Depth at pixels, metric hands from landmarks, and colour-only scenes."""
+
 from __future__ import annotations
 
 import cv2
@@ -89,7 +90,11 @@ def test_hands_without_depth_take_their_distance_from_their_size() -> None:
 def test_fit_refuses_wrong_shapes_and_takes_no_hands() -> None:
     with pytest.raises(LiftingError, match="21"):
         fit_hands(np.zeros((2, 20, 3)), None, CAMERA.matrix)
-    assert fit_hands(np.zeros((0, 21, 3)), None, CAMERA.matrix, HandShape.average()).points_in_camera.shape == (0, 21, 3)
+    assert fit_hands(np.zeros((0, 21, 3)), None, CAMERA.matrix, HandShape.average()).points_in_camera.shape == (
+        0,
+        21,
+        3,
+    )
 
 
 def test_camera_rotation_looks_at_the_robots_and_down() -> None:

@@ -94,12 +94,13 @@ def fit_hands(
     shape: HandShape | None = None,
     *,
     iterations: int = 12,
-    spread: _Spread | None = None,
+    bone_spread: float = 0.003,
 ) -> HandFit:
     """Fit F hands at once.
 
     landmarks (F, 21, 3) px (u, v, depth relative to the wrist in px); depths (F, 21) m of the visible surface, nan =
-    none, or None without a depth camera; matrix (3, 3) px. Every landmark must be finite.
+    none, or None without a depth camera; matrix (3, 3) px. Every landmark must be finite. bone_spread m: how far bone
+    lengths may differ from `shape`.
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.ndim != 3 or points.shape[1:] != (LANDMARK_COUNT, 3):
@@ -108,7 +109,7 @@ def fit_hands(
     if count == 0:
         return HandFit(np.zeros((0, 21, 3)), np.zeros(0), np.zeros((0, 21)))
     shape = shape or HandShape.average()
-    spread = spread or _Spread()
+    spread = _Spread(bone=bone_spread)
     focal = 0.5 * (matrix[0, 0] + matrix[1, 1])
     distance = palm_depth(points, matrix, shape)
     measured = np.full((count, LANDMARK_COUNT), np.nan)
@@ -156,7 +157,7 @@ def fit_recording(
     shape = shape or HandShape.average()
     if depths is not None:
         for _ in range(2):
-            loose = fit_hands(landmarks, depths, matrix, shape, spread=_Spread(bone=0.010))
+            loose = fit_hands(landmarks, depths, matrix, shape, bone_spread=0.010)
             shape = measure_shape(loose, shape)
     return fit_hands(landmarks, depths, matrix, shape), shape
 

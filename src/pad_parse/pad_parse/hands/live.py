@@ -1,0 +1,82 @@
+"""Hands in a live stream: landmarks in metres and gripper poses, one image at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from pad_parse import geometry
+from pad_parse.camera import Camera
+from pad_parse.errors import CameraError
+from pad_parse.gripper import gripper_opening, gripper_pose
+from pad_parse.hands.estimator import HandEstimator
+from pad_parse.hands.identity import HandIdentities
+from pad_parse.lifting.depth import landmark_depth
+from pad_parse.lifting.hand_fit import HandShape, fit_hands, measure_shape
+
+_REMEMBERED = 60
+_MEASURE_EVERY = 20
+
+
+@dataclass(frozen=True)
+class LiveHand:
+    """One hand in one image: side (0 left, 1 right), gripper_pose (4, 4) and landmarks (21, 3) m in the task frame,
+    opening m, presence 0..1.
+    """
+
+    side: int
+    gripper_pose: np.ndarray
+    opening: float
+    presence: float
+    landmarks: np.ndarray
+
+
+class LiveHands:
+    """Follows both hands of one person; their size is measured while depth images come in."""
+
+    def __init__(self, camera: Camera, estimator: HandEstimator) -> None:
+        """camera must have its pose in the task frame."""
+        if camera.transform_camera_to_task is None:
+            raise CameraError("the camera's pose in the task frame is not known; give a calibration file")
+        self._camera = camera
+        self._pose = camera.transform_camera_to_task
+        self._estimator = estimator
+        self._identities = HandIdentities(camera.width)
+        self._shape = HandShape.average()
+        self._recent: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_REMEMBERED)
+        self._since_measured = 0
+
+    def step(self, rgb: np.ndarray, depth: np.ndarray | None, stamp: float) -> list[LiveHand]:
+        """The hands in rgb (H, W, 3) uint8 with depth (H, W) m, 0 = none, or None; stamp s."""
+        both = self._identities.assign(self._estimator.estimate(rgb, stamp), stamp)
+        seen = [(side, hand) for side, hand in enumerate(both) if hand is not None]
+        if not seen:
+            return []
+        pixels = np.stack([hand.landmarks for _, hand in seen])
+        depths = None
+        if depth is not None:
+            depths = np.stack([landmark_depth(depth, hand.landmarks) for _, hand in seen])
+            self._measure(pixels, depths)
+        fit = fit_hands(pixels, depths, self._camera.matrix, self._shape)
+        landmarks = geometry.transform_points(self._pose, fit.points_in_camera)
+        return [
+            LiveHand(side, gripper_pose(points), float(gripper_opening(points)), hand.presence, points)
+            for (side, hand), points in zip(seen, landmarks, strict=True)
+        ]
+
+    def _measure(self, pixels: np.ndarray, depths: np.ndarray) -> None:
+        self._recent.extend(zip(pixels, depths, strict=True))
+        self._since_measured += len(pixels)
+        if self._since_measured < _MEASURE_EVERY:
+            return
+        self._since_measured = 0
+        loose = fit_hands(
+            np.stack([p for p, _ in self._recent]),
+            np.stack([d for _, d in self._recent]),
+            self._camera.matrix,
+            self._shape,
+            bone_spread=0.010,
+        )
+        self._shape = measure_shape(loose)
