@@ -68,6 +68,7 @@ class Children:
                         on_line(line.rstrip())
                 return child.wait()
             finally:
+                child.stdout.close()
                 sink.flush()
                 with self._guard:
                     self._running.discard(child)

