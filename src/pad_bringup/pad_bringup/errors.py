@@ -37,3 +37,7 @@ class ViewerError(PadBringupError):
 
 class ReplayError(PadBringupError):
     """A bag cannot be replayed."""
+
+
+class CellError(PadBringupError):
+    """The simulated cell cannot be built or was asked for something it does not have."""

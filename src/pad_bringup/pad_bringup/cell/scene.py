@@ -1,0 +1,389 @@
+"""The cell as a MuJoCo model, built from the one robot description that everything else reads too.
+
+`build_spec` makes it: with or without robots, with objects that obey physics or that are put where one wants them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from pad_parse.camera import Camera
+
+from pad_bringup.cell import textures
+from pad_bringup.cell.objects import DrinkModel, ObjectModel, TaskObjects, load_objects
+from pad_bringup.cell.shapes import LABEL_SHARE, vessel
+from pad_bringup.errors import CellError
+from pad_bringup.resources import resource
+
+CAMERA = "camera"
+TIME_STEP = 0.002
+ARMS = ("left", "right")
+
+# Contact classes: two geoms touch when the class bit of one is in the other's mask.
+_LEFT, _RIGHT, _FIXED, _OUTSIDE, _WALL, _BALL = 1, 2, 4, 8, 16, 32
+_VISUAL_GROUP, _COLLISION_GROUP = 1, 3
+
+_WALL_SEGMENTS = 14
+# Finger force at the joint; both fingers share it. Joint servos: stiffness, damping and torque limits of the six joints.
+_GRIPPER_FORCE, _GRIPPER_STIFFNESS, _GRIPPER_DAMPING = 100.0, 8000.0, 160.0
+_STIFFNESS = (40000.0, 40000.0, 25000.0, 8000.0, 8000.0, 4000.0)
+_DAMPING = (600.0, 600.0, 350.0, 80.0, 80.0, 40.0)
+_EFFORT = (150.0, 150.0, 150.0, 28.0, 28.0, 28.0)
+_ARMATURE = (0.3, 0.3, 0.2, 0.05, 0.05, 0.03)
+_UR_JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
+
+
+def body_name(object_name: str) -> str:
+    """The name of an object's body in the model."""
+    return f"object_{object_name}"
+
+
+def ball_name(index: int) -> str:
+    """The name of the body of one ball of the drink."""
+    return f"ball_{index}"
+
+
+def build_spec(
+    robots: bool = True,
+    objects_dynamic: bool = True,
+    *,
+    task: str = "pour",
+    description: Path | None = None,
+    camera: Camera | None = None,
+) -> mujoco.MjSpec:
+    """The scene as an editable specification: table, lights, camera, objects; call `.compile()` when done adding.
+
+    robots: whether the two arms are in it.
+    objects_dynamic: True: free bodies with mass and colliders, and the drink. False: each object is a motion-captured body
+        without contacts (set `data.mocap_pos`, `data.mocap_quat` (w, x, y, z) at `model.body(body_name(n)).mocapid[0]`),
+        and there is no drink.
+    task: which objects.
+    description: xacro of the cell; by default the package's own.
+    camera: pinhole camera; its size sets the off-screen buffer. By default `config/cameras/cell.yaml`.
+
+    Body names: `body_name(object)`. Camera name: `CAMERA`. Visible geometry is in group 1, colliders in group 3 (hidden), so a
+    skin or geom that should be seen goes into group 0 to 2.
+
+    Raises:
+        CellError: unknown task, or a description that cannot be read.
+    """
+    objects = load_objects(task)
+    camera = camera or default_camera()
+    spec = _from_description(description or resource("description", "ur5e_pair.urdf.xacro"))
+    _set_options(spec)
+    _add_surroundings(spec)
+    _add_camera(spec, camera)
+    if robots:
+        _equip_robots(spec)
+    else:
+        for arm in ARMS:
+            spec.delete(spec.body(f"{arm}_pedestal_link"))
+    for name, model in objects.models.items():
+        _add_object(spec, name, model, dynamic=objects_dynamic)
+    if objects_dynamic:
+        _add_drink(spec, objects)
+    return spec
+
+
+def default_camera() -> Camera:
+    """The camera of the cell, 640 x 480, with its pose."""
+    return Camera.load(resource("config", "cameras", "cell.yaml"))
+
+
+def scaled_camera(size: tuple[int, int]) -> Camera:
+    """The cell's camera with another image size (width, height), same field of view across the height."""
+    base = default_camera()
+    width, height = size
+    focal = base.matrix[1, 1] * height / base.height
+    matrix = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+    return Camera(matrix, width, height, base.transform_camera_to_task)
+
+
+@lru_cache(maxsize=4)
+def _urdf(path: Path) -> str:
+    result = subprocess.run(["xacro", str(path)], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise CellError(f"xacro cannot read {path}: {result.stderr.strip().splitlines()[-1:] or 'no message'}")
+    return result.stdout
+
+
+def _from_description(path: Path) -> mujoco.MjSpec:
+    root = ElementTree.fromstring(_urdf(path))
+    extension = ElementTree.SubElement(root, "mujoco")
+    ElementTree.SubElement(
+        extension, "compiler", discardvisual="false", fusestatic="false", balanceinertia="true", strippath="false"
+    )
+    try:
+        return mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
+    except ValueError as error:
+        raise CellError(f"MuJoCo cannot read the robot description {path}: {error}") from error
+
+
+def _set_options(spec: mujoco.MjSpec) -> None:
+    spec.modelname = "cell"
+    option = spec.option
+    option.timestep = TIME_STEP
+    option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    option.impratio = 10.0
+    option.iterations = 30
+    option.ls_iterations = 20
+    option.tolerance = 1e-6
+    option.noslip_iterations = 0
+    # The engine's own guess depends on the scene's contents; depth precision should not.
+    spec.stat.extent = 1.0
+    spec.stat.center = [0.0, 0.0, 0.2]
+    spec.visual.map.znear = 0.02
+    spec.visual.map.zfar = 8.0
+    spec.visual.map.shadowclip = 1.0
+    spec.visual.quality.offsamples = 0
+    spec.visual.quality.shadowsize = 0
+    headlight = spec.visual.headlight
+    headlight.ambient, headlight.diffuse, headlight.specular = [0.42] * 3, [0.25] * 3, [0.05] * 3
+
+
+def _add_surroundings(spec: mujoco.MjSpec) -> None:
+    world = spec.worldbody
+    world.add_light(
+        pos=[0.5, -0.7, 1.8], dir=[-0.25, 0.35, -0.9], diffuse=[0.42] * 3, specular=[0.1] * 3, castshadow=True,
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+    )
+    world.add_light(
+        pos=[0.4, 0.9, 1.6], dir=[-0.25, -0.5, -0.8], diffuse=[0.22] * 3, specular=[0.05] * 3, castshadow=False,
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+    )
+    _add_picture(spec, "wood", textures.wood(512, seed=5))
+    table = spec.geom("table_top_visual")
+    table.material = "wood"
+    table.rgba = [1, 1, 1, 1]
+    collider = spec.geom("table_top")
+    for geom in spec.geoms:
+        if geom.name.endswith("_visual"):
+            geom.group, geom.contype, geom.conaffinity = _VISUAL_GROUP, 0, 0
+        else:
+            geom.group = _COLLISION_GROUP
+            geom.contype, geom.conaffinity = 0, 0
+    collider.contype, collider.conaffinity = _FIXED, _LEFT | _RIGHT | _OUTSIDE | _BALL
+    collider.friction = [0.8, 0.01, 0.001]
+    grey = spec.add_material(name="floor", rgba=[0.55, 0.57, 0.58, 1], specular=0.0, shininess=0.0)
+    world.add_geom(
+        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[4, 4, 0.1], pos=[0, 0, -0.74], material=grey.name,
+        group=_VISUAL_GROUP, contype=_FIXED, conaffinity=_BALL | _OUTSIDE,
+    )
+    world.add_geom(
+        name="wall", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.02, 3.0, 1.8], pos=[-1.9, 0, 0.5],
+        rgba=[0.66, 0.69, 0.70, 1], group=_VISUAL_GROUP, contype=0, conaffinity=0,
+    )
+
+
+def _add_picture(spec: mujoco.MjSpec, name: str, picture: np.ndarray) -> None:
+    """A 2-D texture and a material of the same name."""
+    rows, columns, _ = picture.shape
+    texture = spec.add_texture(
+        name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=columns, height=rows, nchannel=3
+    )
+    texture.data = np.ascontiguousarray(picture).tobytes()
+    material = spec.add_material(name=name, specular=0.1, shininess=0.2)
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+
+
+def _add_camera(spec: mujoco.MjSpec, camera: Camera) -> None:
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = camera.width, camera.height
+    # MuJoCo's cameras look along -z with y up; optical frames look along z with y down.
+    spec.body("camera_color_optical_frame").add_camera(
+        name=CAMERA, quat=[0, 1, 0, 0], fovy=np.degrees(2 * np.arctan(camera.height / 2 / camera.matrix[1, 1]))
+    )
+
+
+def _equip_robots(spec: mujoco.MjSpec) -> None:
+    """Contacts, servos and coupled fingers."""
+    for body in spec.bodies:
+        if body.name.startswith(("left_", "right_")):
+            body.gravcomp = 1.0
+    for arm, own, other in (("left", _LEFT, _RIGHT), ("right", _RIGHT, _LEFT)):
+        for geom in spec.geoms:
+            if geom.name.startswith(f"{arm}_") and geom.group == _COLLISION_GROUP:
+                geom.contype, geom.conaffinity = own, _FIXED | _OUTSIDE | _BALL | other
+                geom.friction = [0.6, 0.01, 0.001]
+        for pad in (f"{arm}_finger_pad", f"{arm}_finger_mimic_pad"):
+            geom = spec.geom(pad)
+            geom.priority = 1
+            geom.condim = 6
+            geom.friction = [1.4, 0.02, 0.002]
+            geom.solref = [0.006, 1.0]
+            geom.solimp = [0.95, 0.99, 0.001, 0.5, 2.0]
+        for joint, stiffness, damping, effort, armature in zip(
+            _UR_JOINTS, _STIFFNESS, _DAMPING, _EFFORT, _ARMATURE, strict=True
+        ):
+            name = f"{arm}_{joint}_joint"
+            spec.joint(name).armature = armature
+            servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+            servo.set_to_position(kp=stiffness, kv=damping)
+            servo.forcelimited, servo.forcerange = True, [-effort, effort]
+        finger, mimic = f"{arm}_finger_joint", f"{arm}_finger_mimic_joint"
+        for name in (finger, mimic):
+            spec.joint(name).armature = 0.05
+        gripper = spec.add_actuator(name=finger, target=finger, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+        gripper.set_to_position(kp=_GRIPPER_STIFFNESS, kv=_GRIPPER_DAMPING)
+        gripper.forcelimited, gripper.forcerange = True, [-_GRIPPER_FORCE, _GRIPPER_FORCE]
+        coupling = spec.add_equality(
+            name=f"{arm}_fingers", type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=mimic, name2=finger
+        )
+        coupling.data[:5] = [0, 1, 0, 0, 0]
+        coupling.solref = [0.004, 1.0]
+        coupling.solimp = [0.99, 0.999, 0.001, 0.5, 2.0]
+
+
+def _add_object(spec: mujoco.MjSpec, name: str, model: ObjectModel, *, dynamic: bool) -> None:
+    x, y, yaw = model.home
+    body = spec.worldbody.add_body(
+        name=body_name(name), pos=[x, y, 0.0], quat=[np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)], mocap=not dynamic
+    )
+    _add_vessel_visual(spec, body, name, model)
+    if not dynamic:
+        return
+    body.add_freejoint(name=body_name(name))
+    body.explicitinertial = True
+    body.mass, body.ipos, body.inertia = _shell_inertia(model)
+    # Outside: cylinders for grippers and feet for the table, both exact; inside: a ring of boxes for the drink.
+    for k, (low, high) in enumerate(_outside_cylinders(model)):
+        radius = min(model.radius_at(low), model.radius_at(high))
+        body.add_geom(
+            name=f"{name}_outside_{k}", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[radius, (high - low) / 2, 0],
+            pos=[0, 0, (low + high) / 2], group=_COLLISION_GROUP, mass=0.0,
+            contype=_OUTSIDE, conaffinity=_LEFT | _RIGHT | _OUTSIDE, friction=[1.0, 0.01, 0.001],
+        )
+    foot = 0.004
+    ring = model.outer[0][1] - foot
+    for k, angle in enumerate(np.arange(8) * np.pi / 4):
+        body.add_geom(
+            name=f"{name}_foot_{k}", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[foot, 0, 0],
+            pos=[ring * np.cos(angle), ring * np.sin(angle), foot], group=_COLLISION_GROUP, mass=0.0,
+            contype=_OUTSIDE, conaffinity=_FIXED, condim=4, friction=[0.8, 0.01, 0.001],
+        )
+    _add_inner_walls(body, name, model)
+
+
+def _outside_cylinders(model: ObjectModel) -> list[tuple[float, float]]:
+    """Heights (low, high) of the cylinders that stand for the outside: every straight piece, cut to about 25 mm."""
+    pieces = []
+    for (z0, _), (z1, _) in zip(model.outer, model.outer[1:], strict=False):
+        edges = np.linspace(z0, z1, max(1, round((z1 - z0) / 0.025)) + 1)
+        pieces += list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+    return pieces
+
+
+def _add_inner_walls(body: mujoco.MjsBody, name: str, model: ObjectModel) -> None:
+    half_angle = np.pi / _WALL_SEGMENTS
+    for piece, ((z0, r0), (z1, r1)) in enumerate(zip(model.outer, model.outer[1:], strict=False)):
+        lean = np.arctan2(r0 - r1, z1 - z0)
+        length = np.hypot(z1 - z0, r1 - r0)
+        middle = (r0 + r1) / 2 - model.wall / 2
+        for k in range(_WALL_SEGMENTS):
+            angle = 2 * half_angle * k
+            # Local x points outwards, then the wall leans in towards the axis.
+            rotation = np.array(
+                [
+                    [np.cos(angle) * np.cos(lean), -np.sin(angle), -np.cos(angle) * np.sin(lean)],
+                    [np.sin(angle) * np.cos(lean), np.cos(angle), -np.sin(angle) * np.sin(lean)],
+                    [np.sin(lean), 0.0, np.cos(lean)],
+                ]
+            )
+            quaternion = np.empty(4)
+            mujoco.mju_mat2Quat(quaternion, rotation.ravel())
+            body.add_geom(
+                name=f"{name}_wall_{piece}_{k}", type=mujoco.mjtGeom.mjGEOM_BOX,
+                size=[model.wall / 2, max(r0, r1) * np.tan(half_angle), length / 2],
+                pos=[middle * np.cos(angle), middle * np.sin(angle), (z0 + z1) / 2], quat=quaternion,
+                group=_COLLISION_GROUP, mass=0.0, contype=_WALL, conaffinity=_BALL,
+            )
+    body.add_geom(
+        name=f"{name}_floor", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[model.outer[0][1] - 0.001, model.floor / 2, 0],
+        pos=[0, 0, model.floor / 2], group=_COLLISION_GROUP, mass=0.0, contype=_WALL, conaffinity=_BALL,
+    )
+
+
+def _shell_inertia(model: ObjectModel) -> tuple[float, list[float], list[float]]:
+    """Mass, centre of mass and principal inertia of wall and floor, uniform density."""
+    rings = []  # volume, radius, height of thin rings; the floor as discs
+    for (z0, r0), (z1, r1) in zip(model.outer, model.outer[1:], strict=False):
+        for s in (np.arange(8) + 0.5) / 8:
+            radius = r0 + s * (r1 - r0) - model.wall / 2
+            rings.append((2 * np.pi * radius * model.wall * (z1 - z0) / 8, radius, z0 + s * (z1 - z0)))
+    base = model.outer[0][1]
+    floor_volume = np.pi * base**2 * model.floor
+    volume, radius, height = (np.array(v) for v in zip(*rings, strict=True))
+    density = model.mass / (volume.sum() + floor_volume)
+    mass, floor_mass = density * volume, density * floor_volume
+    centre = (np.sum(mass * height) + floor_mass * model.floor / 2) / model.mass
+    axial = np.sum(mass * radius**2) + floor_mass * base**2 / 2
+    across = np.sum(mass * (radius**2 / 2 + (height - centre) ** 2)) + floor_mass * (
+        base**2 / 4 + (model.floor / 2 - centre) ** 2
+    )
+    return model.mass, [0.0, 0.0, float(centre)], [float(across), float(across), float(axial)]
+
+
+def _add_vessel_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, model: ObjectModel) -> None:
+    circumference = 2 * np.pi * max(radius for _, radius in model.outer)
+    picture = textures.label(
+        circumference, model.height, model.texture.base, model.texture.inks, model.texture.seed
+    )
+    # MuJoCo puts v = 0 at the first row; the strip after the label is plain.
+    strip = int(round(picture.shape[0] * (1 / LABEL_SHARE - 1)))
+    plain = np.full((strip, picture.shape[1], 3), model.texture.base, np.uint8)
+    _add_picture(spec, f"{name}_label", np.concatenate([picture[::-1], plain]))
+    mesh = vessel(model.outer, model.wall, model.floor)
+    spec.add_mesh(
+        name=f"{name}_visual", uservert=mesh.vertices.ravel().tolist(), userface=mesh.faces.ravel().tolist(),
+        usernormal=mesh.normals.ravel().tolist(), usertexcoord=mesh.texture.ravel().tolist(),
+        inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
+    )
+    body.add_geom(
+        name=f"{name}_visual", type=mujoco.mjtGeom.mjGEOM_MESH, meshname=f"{name}_visual", material=f"{name}_label",
+        group=_VISUAL_GROUP, contype=0, conaffinity=0, mass=0.0,
+    )
+
+
+def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects) -> None:
+    """Balls that slide without turning: a liquid's grain has no use for rotation, and it halves the cost."""
+    drink = objects.drink
+    for k, position in enumerate(drink_positions(objects.models[drink.container], drink)):
+        body = spec.worldbody.add_body(name=ball_name(k))
+        home = np.array([*objects.models[drink.container].home[:2], 0.0]) + position
+        for axis in range(3):
+            direction = [0.0, 0.0, 0.0]
+            direction[axis] = 1.0
+            body.add_joint(
+                name=f"{ball_name(k)}_{'xyz'[axis]}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=direction, damping=1e-4, ref=0.0
+            )
+        body.pos = home
+        body.add_geom(
+            name=ball_name(k), type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[drink.radius, 0, 0], density=drink.density,
+            rgba=drink.colour, group=_VISUAL_GROUP, contype=_BALL, conaffinity=_BALL | _WALL | _FIXED | _LEFT | _RIGHT,
+            condim=3, friction=[0.08, 0.001, 0.0001], solref=[0.008, 1.0],
+        )
+
+
+def drink_positions(container: ObjectModel, drink: DrinkModel) -> np.ndarray:
+    """(count, 3) m in the container's frame: balls in layers of a loose lattice, to be settled by physics."""
+    radius = container.outer[0][1] - container.wall - 1.2 * drink.radius
+    pitch = 2.1 * drink.radius
+    cells = np.arange(-int(radius / pitch), int(radius / pitch) + 1) * pitch
+    layer = np.array([(x, y) for x in cells for y in cells if np.hypot(x, y) <= radius])
+    layers = -(-drink.count // len(layer))
+    heights = container.floor + drink.radius * 1.05 + np.arange(layers) * pitch
+    if heights[-1] > container.height:
+        raise CellError(f"{drink.count} balls of {drink.radius} m do not fit into the {drink.container}")
+    places = [(x, y, z) for z in heights for x, y in layer]
+    return np.array(places[: drink.count])
+
+
+def home_placements(objects: Mapping[str, ObjectModel]) -> dict[str, tuple[float, float, float]]:
+    """Object -> (x, y, yaw) where it stands when nothing else is said; m, rad, task frame."""
+    return {name: model.home for name, model in objects.items()}
