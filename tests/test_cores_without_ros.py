@@ -19,7 +19,7 @@ ROS_SIDE = {
 IMPORT_ALL = """
 import importlib, importlib.abc, json, sys, traceback
 
-BLOCKED = ("rclpy", "launch", "launch_ros", "ament_index_python", "builtin_interfaces", "rosidl_runtime_py", "tf2_ros", "cv_bridge")
+BLOCKED = ("rclpy", "launch", "launch_ros", "ament_index_python", "builtin_interfaces", "rosidl_runtime_py", "tf2_ros")
 
 class WithoutRos(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
