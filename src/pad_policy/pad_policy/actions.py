@@ -4,13 +4,15 @@ An EE vector of one arm is (10,): position 3 (m, task frame), first two columns 
 arms are (20,), left then right. All functions broadcast over leading axes.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pad_parse.geometry import from_rotation_6d, rotation_6d, rotation_exp
 from pad_policy.config import ActionFrame
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 EE_SIZE = 20
 

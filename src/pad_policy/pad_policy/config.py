@@ -94,7 +94,7 @@ class TrainingConfig(BaseModel):
     batch_size: int = Field(256, ge=2, description="samples per update")
     optimiser: Literal["muon", "adamw"] = Field(
         "muon",
-        description="muon: orthogonalised momentum for the hidden weight matrices, AdamW for the rest; adamw: all of it",
+        description="muon: orthogonalised momentum for the blocks' matrices, AdamW for the rest; adamw: AdamW for all",
     )
     learning_rate: float = Field(3e-3, gt=0, description="peak rate of AdamW; cosine to zero after the warm-up")
     matrix_learning_rate: float = Field(0.02, gt=0, description="peak rate of Muon; the same schedule")

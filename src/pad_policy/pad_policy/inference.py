@@ -1,6 +1,7 @@
 """Run a distilled policy on one CPU thread: numpy and ONNX Runtime, no torch."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -12,7 +13,7 @@ from pad_policy.errors import BundleError, PolicyError
 from pad_policy.objective import make_objective
 from pad_policy.observation import keypoint_features, proprioception
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 
 class OnnxPolicy:

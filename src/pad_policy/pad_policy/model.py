@@ -87,9 +87,7 @@ class KpRdt(nn.Module):
         nn.init.zeros_(self.head[-1].weight)
         nn.init.zeros_(self.head[-1].bias)
 
-    def forward(
-        self, keypoints: Tensor, valid: Tensor, proprioception: Tensor, noisy: Tensor, times: Tensor
-    ) -> Tensor:
+    def forward(self, keypoints: Tensor, valid: Tensor, proprioception: Tensor, noisy: Tensor, times: Tensor) -> Tensor:
         """One evaluation, everything normalised.
 
         keypoints (B, N, To, F); valid (B, N, To) 1 seen, 0 lost; proprioception (B, P); noisy (B, H, 20);

@@ -5,6 +5,7 @@ Time s runs from 0 (noise) to 1 (data) for flow matching and is the diffusion le
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,7 +81,7 @@ class Ddpm:
         """Deterministic DDIM from level 1 to 0."""
         x = noise
         levels = np.linspace(1.0, 0.0, steps + 1)
-        for level, following in zip(levels[:-1], levels[1:], strict=True):
+        for level, following in pairwise(levels):
             clean = network(x, np.full(len(x), level, np.float32))
             signal, spread = self._levels(level)
             next_signal, next_spread = self._levels(following)

@@ -1,6 +1,7 @@
 """From raw observations to the network's inputs: one code path for training and inference."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from pad_policy.actions import split
 from pad_policy.config import Horizons, Representation
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

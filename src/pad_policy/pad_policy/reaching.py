@@ -1,7 +1,7 @@
 """From end-effector targets to joints; a target out of reach becomes the nearest reachable one on the way."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pad_augment.errors import IkError
 from pad_parse.geometry import interpolate_pose
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 #: rad in one policy step: more means that the arm would have to flip over, not follow.
 LARGEST_STEP = 0.7
@@ -62,9 +62,7 @@ def _near(robot: ArmKinematics, arm: int, target: Array, seed: Array) -> Array |
     return q if np.abs(q - seed).max() <= LARGEST_STEP else None
 
 
-def _part_of_the_way(
-    robot: ArmKinematics, arm: int, start: Array, target: Array, seed: Array
-) -> tuple[Array, Array]:
+def _part_of_the_way(robot: ArmKinematics, arm: int, start: Array, target: Array, seed: Array) -> tuple[Array, Array]:
     """The farthest reachable pose between `start` and `target` by bisection: its joints and itself."""
     low, high, best, best_pose = 0.0, 1.0, seed, start
     for _ in range(_HALVINGS):

@@ -7,6 +7,7 @@ path with a limiter that never chooses a speed it could not brake from before a 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from pad_policy.chunking import JointChunk, StitchedPath, stitch
 from pad_policy.environment import JointMeasurement
 from pad_policy.errors import ChunkError, ConfigError
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 #: 12 arm joints, then 2 gripper openings.
 AXES = 14
@@ -259,9 +260,7 @@ class CommandGate:
         if self._state in (GateState.RUNNING, GateState.HOLDING):
             self._judge(motion, now, joint_age)
         self._move(motion, now)
-        return GateOutput(
-            motion.position[:12].copy(), motion.position[12:].copy(), self._report(chunk_age, joint_age)
-        )
+        return GateOutput(motion.position[:12].copy(), motion.position[12:].copy(), self._report(chunk_age, joint_age))
 
     def _judge(self, motion: _Motion, now: float, joint_age: float) -> None:
         """Decide between running and holding."""

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -14,7 +15,7 @@ from pad_policy.config import Horizons, ObservationNoise, Representation
 from pad_policy.errors import DatasetError
 from pad_policy.observation import keypoint_features, proprioception
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 _ARRAYS = ("data/keypoints", "data/keypoint_states", "data/ee", "data/action", "meta/episode_ends")
 _ATTRIBUTES = ("task", "keypoint_names", "keypoint_groups", "keypoint_objects", "rate_hz")
@@ -67,7 +68,7 @@ class Episodes:
             )
         digest = hashlib.sha256()
         for array in (keypoints, states, ee, action, ends):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).tobytes())
         names = sorted(set(objects))
         return cls(
             keypoints=keypoints.astype(np.float32),
@@ -135,9 +136,7 @@ class SampleCutter:
         self._last = np.repeat(ends - 1, lengths)
         self.episode_of_step = np.repeat(np.arange(len(ends)), lengths)
 
-    def cut(
-        self, steps: NDArray[np.int64], noise: ObservationNoise | None, rng: np.random.Generator | None
-    ) -> Batch:
+    def cut(self, steps: NDArray[np.int64], noise: ObservationNoise | None, rng: np.random.Generator | None) -> Batch:
         """Samples whose newest observation is at `steps` (B,), disturbed by `noise` unless it is None."""
         e, to, horizon = self.episodes, self.horizons.history, self.horizons.horizon
         past = steps[:, None] - self.stride * np.arange(to - 1, -1, -1)

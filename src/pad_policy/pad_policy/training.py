@@ -111,12 +111,10 @@ def _device(config: TrainingConfig) -> torch.device:
     return device
 
 
-def _divide(
-    cutter: SampleCutter, config: TrainingConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _divide(cutter: SampleCutter, config: TrainingConfig, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Split the steps by episodes into training and held-out steps (indices)."""
     count = len(cutter.episodes.episode_ends)
-    held_out = rng.permutation(count)[: int(round(config.held_out_fraction * count))]
+    held_out = rng.permutation(count)[: round(config.held_out_fraction * count)]
     is_held_out = np.isin(cutter.episode_of_step, held_out)
     steps = np.arange(len(is_held_out))
     training = steps[~is_held_out]
@@ -154,7 +152,7 @@ def _fit_keypoints(batch: Batch, group_indices: list[int]) -> Affine:
         mine = groups == group
         seen = batch.keypoints[:, mine][batch.valid[:, mine] > 0.5]
         if len(seen) == 0:
-            raise DatasetError("a keypoint group is lost in every sampled step; check the tracking of the demonstration")
+            raise DatasetError("a keypoint group is lost in every sampled step; check the demonstration's tracking")
         fits.append(Affine.fit(seen, 0.02))
     mean, scale = (np.stack([getattr(fits[g], name) for g in groups])[:, None] for name in ("mean", "scale"))
     return Affine(mean, scale)
@@ -225,7 +223,7 @@ def _optimise(
 
 
 def _optimisers(model: KpRdt, config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    """AdamW alone, or Muon for the blocks' matrices, where it needs about a third of the updates, and AdamW beside it."""
+    """AdamW alone, or Muon for the blocks' matrices (a third of the updates do there) and AdamW for the rest."""
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2] if config.optimiser == "muon" else []
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]

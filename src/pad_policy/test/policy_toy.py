@@ -19,9 +19,11 @@ OBJECTS = ["bottle", "cup"]
 GROUPS = ["bottle_cap"] + ["bottle_body"] * 3 + ["cup_rim"] * 4 + ["cup_body"] * 3
 POINT_OBJECTS = ["bottle"] * 4 + ["cup"] * 7
 POINTS = np.array(
-    [[0.022, 0, 0.19], [0.032, 0, 0.11], [0.028, 0.016, 0.12], [0.028, -0.016, 0.03]]
-    + [[0.04, 0, 0.1], [0.028, 0.028, 0.1], [0.028, -0.028, 0.1], [0.0, 0.04, 0.1]]
-    + [[0.04, 0, 0.08], [0.028, 0.028, 0.02], [0.028, -0.028, 0.02]]
+    [
+        *([0.022, 0, 0.19], [0.032, 0, 0.11], [0.028, 0.016, 0.12], [0.028, -0.016, 0.03]),
+        *([0.04, 0, 0.1], [0.028, 0.028, 0.1], [0.028, -0.028, 0.1], [0.0, 0.04, 0.1]),
+        *([0.04, 0, 0.08], [0.028, 0.028, 0.02], [0.028, -0.028, 0.02]),
+    ]
 )
 RATE = 10.0
 GRASP_HEIGHT = {"bottle": 0.075, "cup": 0.05}
@@ -79,7 +81,8 @@ def demonstrate(objects: dict[str, np.ndarray], rng: np.random.Generator) -> dic
         pour = meet if name == "cup" else np.array([0.0, -0.02, 0.27])
         after = meet if name == "cup" else np.array([-0.05, -0.16, 0.20])
         tilt = np.zeros(3) if name == "cup" else np.array([-2.0, 0, 0])
-        keys_p = [start_p[arm], grasp_p - 0.1 * grasp_r[:, 2], grasp_p, grasp_p, grasp_p + lift, meet, pour, after, after]
+        before = grasp_p - 0.1 * grasp_r[:, 2]
+        keys_p = [start_p[arm], before, grasp_p, grasp_p, grasp_p + lift, meet, pour, after, after]
         upright = [start_r[arm], *[grasp_r] * 5]
         keys_r = [*upright, rotation_exp(tilt) @ grasp_r, grasp_r, grasp_r]
         positions.append(PchipInterpolator(times, np.array(keys_p))(steps))
@@ -96,7 +99,9 @@ def demonstrate(objects: dict[str, np.ndarray], rng: np.random.Generator) -> dic
     for name in OBJECTS:
         mine = [i for i, o in enumerate(POINT_OBJECTS) if o == name]
         for t in range(len(steps)):
-            pose = objects[name] if t < first else gripper[t, ARM[name]] @ inverse(gripper[first, ARM[name]]) @ objects[name]
+            mine_gripper = gripper[:, ARM[name]]
+            moved = mine_gripper[t] @ inverse(mine_gripper[first]) @ objects[name]
+            pose = objects[name] if t < first else moved
             keypoints[t, mine] = POINTS[mine] @ pose[:3, :3].T + pose[:3, 3]
     return {
         "keypoints": keypoints,

@@ -114,7 +114,8 @@ def test_the_policy_answers_fast_and_soundly(trained) -> None:
     chunk = policy.chunk(keypoints, states, ee, np.random.default_rng(1))
     assert chunk.shape == (8, 20) and np.all(np.isfinite(chunk))
     rotations = actions.split(chunk)[1]
-    np.testing.assert_allclose(rotations @ np.swapaxes(rotations, -1, -2), np.broadcast_to(np.eye(3), rotations.shape), atol=1e-6)
+    identity = np.broadcast_to(np.eye(3), rotations.shape)
+    np.testing.assert_allclose(rotations @ np.swapaxes(rotations, -1, -2), identity, atol=1e-6)
     np.testing.assert_array_equal(chunk, policy.chunk(keypoints, states, ee, np.random.default_rng(1)))
     states[:, 2] = 0
     lost = keypoints.copy()

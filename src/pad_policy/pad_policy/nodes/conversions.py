@@ -66,9 +66,7 @@ def trajectory_message(chunk: JointChunk) -> JointTrajectory:
     message.header.frame_id = TASK_FRAME
     for time, joints, openings in zip(chunk.times, chunk.positions, chunk.openings, strict=True):
         positions = [*joints.tolist(), *(0.5 * openings).tolist()]
-        message.points.append(
-            JointTrajectoryPoint(positions=positions, time_from_start=duration_message(float(time)))
-        )
+        message.points.append(JointTrajectoryPoint(positions=positions, time_from_start=duration_message(float(time))))
     return message
 
 

@@ -193,9 +193,7 @@ class PolicyNode(LifecycleNode):
         self._last_plan = plan.chunk.stamp
         self._unreachable += int(plan.unreachable.sum())
         bundle, horizons = runner.policy.bundle, runner.policy.horizons
-        self._actions.publish(
-            conversions.action_message(bundle.task.name, plan.chunk.stamp, horizons.period, plan.ee)
-        )
+        self._actions.publish(conversions.action_message(bundle.task.name, plan.chunk.stamp, horizons.period, plan.ee))
         self._markers.publish(conversions.path_markers(plan.chunk.stamp, plan.ee, plan.unreachable))
 
     def _diagnose(self) -> None:
