@@ -8,6 +8,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
@@ -18,9 +19,8 @@ from pad_parse.camera import Camera
 from pad_parse.errors import CameraError, PadParseError
 from pad_parse.hands import OnnxHandEstimator
 from pad_parse.hands.live import LiveHand, LiveHands
+from pad_parse.nodes.camera_stream import COLOUR, CameraStream
 from pad_parse.recording.images import colour_image, depth_image, stamp_seconds
-
-_PENDING = 8  # colour or depth images that wait for their partner of the same stamp
 
 
 class HandTracker(Node):
@@ -38,21 +38,15 @@ class HandTracker(Node):
         self._calibration = Camera.load(path)
         if self._calibration.transform_camera_to_task is None:
             raise CameraError(f"{path} lacks transform_camera_to_task; calibrate the camera to the task frame")
-        self._use_depth = bool(self.get_parameter("use_depth").value)
+        use_depth = bool(self.get_parameter("use_depth").value)
         self._estimator = OnnxHandEstimator()
         self._hands: LiveHands | None = None
-        self._colour: dict[tuple[int, int], Image] = {}
-        self._depth: dict[tuple[int, int], Image] = {}
-        self._last_image = time.monotonic()
         self._count, self._busy = 0, 0.0
         self._publisher = self.create_publisher(HandArray, "/pad/hands", qos.LATEST)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
-        self.create_subscription(CameraInfo, "/camera/color/camera_info", self._on_info, qos.CAMERA)
-        self.create_subscription(Image, "/camera/color/image_raw", self._on_colour, qos.CAMERA)
-        if self._use_depth:
-            self.create_subscription(Image, "/camera/aligned_depth_to_color/image_raw", self._on_depth, qos.CAMERA)
+        self._stream = CameraStream(self, self._process, self._on_info, use_depth=use_depth)
         # Wall time on purpose: a dead camera also stops a simulated clock.
-        self.create_timer(1.0, self._watch, clock=rclpy.clock.Clock(clock_type=rclpy.clock.ClockType.STEADY_TIME))
+        self.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _declare(self, name: str, default: object, description: str) -> None:
         self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True))
@@ -67,25 +61,6 @@ class HandTracker(Node):
             self._calibration.transform_camera_to_task,
         )
         self._hands = LiveHands(camera, self._estimator)
-
-    def _on_colour(self, message: Image) -> None:
-        self._last_image = time.monotonic()
-        if self._use_depth:
-            self._pair(self._colour, message)
-        else:
-            self._process(message, None)
-
-    def _on_depth(self, message: Image) -> None:
-        self._pair(self._depth, message)
-
-    def _pair(self, store: dict[tuple[int, int], Image], message: Image) -> None:
-        key = (message.header.stamp.sec, message.header.stamp.nanosec)
-        store[key] = message
-        if key in self._colour and key in self._depth:
-            colour, depth = self._colour.pop(key), self._depth.pop(key)
-            self._process(colour, depth)
-        while len(store) > _PENDING:
-            store.pop(next(iter(store)))
 
     def _process(self, colour: Image, depth: Image | None) -> None:
         if self._hands is None:
@@ -102,11 +77,10 @@ class HandTracker(Node):
         self._busy += time.monotonic() - began
 
     def _watch(self) -> None:
-        silence = time.monotonic() - self._last_image
+        silence = self._stream.silence
         if silence > float(self.get_parameter("camera_timeout").value):
             self.fault = (
-                f"no image on /camera/color/image_raw for {silence:.0f} s; start the camera (or the cell), "
-                "and check the topic names"
+                f"no frame on {COLOUR} for {silence:.0f} s; start the camera (or the cell), and check the topic names"
             )
             self.get_logger().fatal(self.fault)
             return
