@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ class JointMeasurement:
     """
 
     stamp: float
-    positions: NDArray[np.float64]
-    openings: NDArray[np.float64]
+    positions: NDArray[np.floating[Any]]
+    openings: NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class KeypointObservation:
     """
 
     stamp: float
-    points_in_task: NDArray[np.float64]
+    points_in_task: NDArray[np.floating[Any]]
     states: NDArray[np.uint8]
 
 
@@ -60,7 +60,7 @@ class Environment(Protocol):
         """Start a new episode: robots at home, grippers open, objects placed by `seed` alone."""
 
     def advance(
-        self, joints: NDArray[np.float64] | None, openings: NDArray[np.float64] | None, seconds: float
+        self, joints: NDArray[np.floating[Any]] | None, openings: NDArray[np.floating[Any]] | None, seconds: float
     ) -> JointMeasurement:
         """Command the arms, let `seconds` pass and measure.
 

@@ -42,7 +42,8 @@ def reach(robot: ArmKinematics, arm: int, targets: Array, seed: Array) -> Reache
     """
     joints = np.empty((len(targets), 6))
     unreachable = np.zeros(len(targets), bool)
-    last, pose = np.asarray(seed, np.float64), robot.fk(arm, np.asarray(seed, np.float64))
+    last: Array = np.asarray(seed, np.float64)
+    pose = robot.fk(arm, last)
     for k, target in enumerate(targets):
         found = _near(robot, arm, target, last)
         reached = target
