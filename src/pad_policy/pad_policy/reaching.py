@@ -25,6 +25,9 @@ class ArmKinematics(Protocol):
     def ik(self, arm_index: int, pose: Array, seed: Array | None = None) -> Array:
         """Joints (6,) of the branch closest to `seed`, or `IkError`."""
 
+    def ik_path(self, arm_index: int, poses: Array, seed: Array | None = None) -> Array:
+        """Joints (H, 6) along poses (H, 4, 4) without changing branches, or `IkError`."""
+
 
 @dataclass(frozen=True)
 class Reached:
@@ -40,6 +43,9 @@ def reach(robot: ArmKinematics, arm: int, targets: Array, seed: Array) -> Reache
     Where the arm cannot reach a target, or only by flipping to another configuration, it goes as far as it can
     on the straight way there and stays.
     """
+    whole = _whole_path(robot, arm, targets, seed)
+    if whole is not None:
+        return Reached(whole, np.zeros(len(targets), bool))
     joints = np.empty((len(targets), 6))
     unreachable = np.zeros(len(targets), bool)
     last: Array = np.asarray(seed, np.float64)
@@ -53,6 +59,16 @@ def reach(robot: ArmKinematics, arm: int, targets: Array, seed: Array) -> Reache
         joints[k] = last = found
         pose = reached
     return Reached(joints, unreachable)
+
+
+def _whole_path(robot: ArmKinematics, arm: int, targets: Array, seed: Array) -> Array | None:
+    """All targets at once, or None when one of them needs the careful way."""
+    try:
+        joints = robot.ik_path(arm, targets, seed)
+    except IkError:
+        return None
+    steps = np.abs(np.diff(np.vstack([seed, joints]), axis=0))
+    return joints if steps.max() <= LARGEST_STEP else None
 
 
 def _near(robot: ArmKinematics, arm: int, target: Array, seed: Array) -> Array | None:
