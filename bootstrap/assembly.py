@@ -127,7 +127,7 @@ def _make(
     if host is None:
         tools = sections["ros"] + tools
     else:
-        present = packages.importable_on_host(sections["build"], layout, environment)
+        present = packages.visible_versions(sections["build"], layout, environment)
         tools = [pin for pin in tools if pin.key not in present]
 
     if "tools" in todo:

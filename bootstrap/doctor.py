@@ -17,6 +17,7 @@ from bootstrap.layout import Layout
 from bootstrap.pins import read_pins
 from bootstrap.ros_host import RosHost, sourced_ros
 from bootstrap.stamps import Stamps
+from bootstrap.virtual_environment import clean_environment
 
 IMPORTS = {
     "ROS 2 in Python": "import rclpy, sensor_msgs.msg",
@@ -111,6 +112,8 @@ def _environment(layout: Layout, host: RosHost | None) -> list[Finding]:
         findings.append(Finding("environment", "found", str(layout.venv)))
     wanted = [pin for name, pins in sections.items() for pin in pins if host is None or name not in ("ros", "build")]
     absent = packages.missing_pins(wanted, packages.installed_versions(layout.venv))
+    if absent and host is not None:
+        absent = packages.missing_pins(absent, packages.visible_versions(absent, layout, clean_environment(host)))
     if absent:
         some = ", ".join(pin.requirement for pin in absent[:4])
         more = f" and {len(absent) - 4} more" if len(absent) > 4 else ""

@@ -163,22 +163,17 @@ def missing_pins(pins: Iterable[Pin], versions: Mapping[str, str]) -> list[Pin]:
     return [pin for pin in pins if versions.get(pin.key, "").split("+")[0] != pin.version.split("+")[0]]
 
 
-def importable_on_host(pins: Iterable[Pin], layout: Layout, environment: Mapping[str, str]) -> set[str]:
-    """Normalised names of those pins that a ROS host already has, in whatever version."""
+def visible_versions(pins: Iterable[Pin], layout: Layout, environment: Mapping[str, str]) -> dict[str, str]:
+    """Version by normalised name of those pins that the environment's interpreter sees, a ROS host's own included."""
     code = (
         "import importlib.metadata as m, sys\n"
         "for name in sys.argv[1:]:\n"
-        "    try: m.version(name); print(name)\n"
+        "    try: print(name, m.version(name))\n"
         "    except m.PackageNotFoundError: pass"
     )
-    result = subprocess.run(
-        [layout.python, "-c", code, *(pin.key for pin in pins)],
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return set(result.stdout.split())
+    command = [str(layout.python), "-c", code, *(pin.key for pin in pins)]
+    result = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
+    return dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
 
 
 def localise_cmake_files(layout: Layout) -> int:

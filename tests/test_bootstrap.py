@@ -15,7 +15,7 @@ from bootstrap.environment import command_environment, prepend
 from bootstrap.errors import SetupError
 from bootstrap.layout import Layout
 from bootstrap.lock import exclusive
-from bootstrap.packages import Installer, importable_on_host, installed_versions, is_complete, missing_pins
+from bootstrap.packages import Installer, installed_versions, is_complete, missing_pins, visible_versions
 from bootstrap.pins import Pin
 from bootstrap.processes import Children
 from bootstrap.progress import Progress
@@ -284,4 +284,4 @@ def test_missing_system_packages_without_privileges_are_one_line(monkeypatch: py
 def test_host_packages_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Layout, "python", property(lambda self: Path(sys.executable)))
     pins = [Pin("pytest", "0.0.1"), Pin("no-such-package-here", "1.0")]
-    assert importable_on_host(pins, Layout(ROOT), os.environ) == {"pytest"}
+    assert visible_versions(pins, Layout(ROOT), os.environ) == {"pytest": pytest.__version__}
