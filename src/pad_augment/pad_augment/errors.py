@@ -33,3 +33,7 @@ class PlanningError(PadAugmentError):
 
 class DatasetError(PadAugmentError):
     """A dataset that is missing, damaged, or of another schema."""
+
+
+class ConfigError(PadAugmentError):
+    """A parameter out of its range, or a choice that does not exist."""

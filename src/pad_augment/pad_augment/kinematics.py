@@ -11,12 +11,12 @@ import numpy as np
 import ur_analytic_ik
 import yaml
 from numpy.typing import ArrayLike, NDArray
-from pad_parse import geometry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy.spatial.transform import Rotation
 
 from pad_augment.description import urdf_text
 from pad_augment.errors import IkError, RobotError
+from pad_parse import geometry
 
 FloatArray = NDArray[np.float64]
 SixPositive = Annotated[tuple[float, ...], Field(min_length=6, max_length=6)]
@@ -83,7 +83,9 @@ class RobotProfile(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise RobotError(f"robot profile {path}: {where}: {first['msg']}; known keys: {', '.join(cls.model_fields)}") from error
+            raise RobotError(
+                f"robot profile {path}: {where}: {first['msg']}; known keys: {', '.join(cls.model_fields)}"
+            ) from error
         folder = path.resolve().parent
         return profile.model_copy(
             update={"description": (folder / profile.description).resolve(), "srdf": (folder / profile.srdf).resolve()}
@@ -116,7 +118,9 @@ class _Chain:
                 raise RobotError(f"joint {name!r} lies between the root and the TCP but is not in the profile")
             found.append(name)
             axis = joint.find("axis")
-            self.axes.append(np.array([float(v) for v in axis.get("xyz").split()]) if axis is not None else np.array([1.0, 0, 0]))  # type: ignore[union-attr]
+            self.axes.append(
+                np.array([float(v) for v in axis.get("xyz").split()]) if axis is not None else np.array([1.0, 0, 0])
+            )  # type: ignore[union-attr]
             limit = joint.find("limit")
             if limit is None:
                 raise RobotError(f"joint {name!r} has no limit")
@@ -140,6 +144,7 @@ class Robot:
 
     Attributes:
         home: (2, 6) rad.
+        tcp_in_last_link: (2, 4, 4) pose of the TCP in the frame of the last moving link.
         joint_names: 12 names, left then right.
         lower_limits, upper_limits: (2, 6) rad.
         velocity_limits, acceleration_limits: (2, 6) rad/s and rad/s^2.
@@ -151,6 +156,7 @@ class Robot:
         self.arms = [profile.arms.left, profile.arms.right]
         self._chains = [_Chain(root, arm.tcp_link, arm.joints) for arm in self.arms]
         self._bases = [_Chain(root, arm.base_link, ()).fixed[0] for arm in self.arms]
+        self.tcp_in_last_link = np.array([chain.fixed[-1] for chain in self._chains])
         self.home = np.array([arm.home for arm in self.arms])
         self.joint_names = [name for arm in self.arms for name in arm.joints]
         self.lower_limits = np.array([[low for low, _ in chain.limits] for chain in self._chains])
@@ -164,9 +170,8 @@ class Robot:
 
     def solutions(self, arm: int, pose: FloatArray) -> FloatArray:
         """All closed-form solutions (n, 6) rad in (-pi, pi] for a TCP pose (4, 4); n may be 0."""
-        to_base = geometry.inverse(self._bases[arm] @ _UR_BASE)
-        found = ur_analytic_ik.ur5e.inverse_kinematics(np.ascontiguousarray(to_base @ pose @ self._tool_to_flange[arm]))
-        return np.array(found).reshape(-1, 6)
+        target = self._task_to_base[arm] @ pose @ self._tool_to_flange[arm]
+        return np.array(ur_analytic_ik.ur5e.inverse_kinematics(target)).reshape(-1, 6)
 
     def ik(self, arm: int, pose: ArrayLike, seed: ArrayLike | None = None) -> FloatArray:
         """Joint positions (6,) rad that put the TCP at a pose (4, 4), as close to `seed` (default: home) as can be.
@@ -193,7 +198,9 @@ class Robot:
         for index, target in enumerate(targets):
             found = self.solutions(arm, target)
             if not len(found):
-                raise IkError(f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(target)}", arm, index)
+                raise IkError(
+                    f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(target)}", arm, index
+                )
             layers.append(found)
         cost = np.zeros(1)
         states = near[None]
@@ -208,7 +215,9 @@ class Robot:
             best = total.argmin(0)
             cost = total[best, np.arange(len(found))]
             if not np.isfinite(cost).any():
-                raise IkError(f"the {ARMS[arm]} arm leaves its joint limits at pose {index} of {len(targets)}", arm, index)
+                raise IkError(
+                    f"the {ARMS[arm]} arm leaves its joint limits at pose {index} of {len(targets)}", arm, index
+                )
             states = reached[best, np.arange(len(found))]
             parents.append(best)
             unwrapped.append(states)
@@ -218,6 +227,10 @@ class Robot:
             out[index] = unwrapped[index][k]
             k = int(parents[index][k])
         return out
+
+    @cached_property
+    def _task_to_base(self) -> list[FloatArray]:
+        return [geometry.inverse(base @ _UR_BASE) for base in self._bases]
 
     @cached_property
     def _tool_to_flange(self) -> list[FloatArray]:
@@ -241,9 +254,13 @@ class Robot:
                 jacobian = self._jacobian(arm, q)
                 q = q + jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-6 * np.eye(6), error)
             else:
-                raise IkError(f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(target)}", arm, index)
+                raise IkError(
+                    f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(target)}", arm, index
+                )
             if (q < self.lower_limits[arm]).any() or (q > self.upper_limits[arm]).any():
-                raise IkError(f"the {ARMS[arm]} arm leaves its joint limits at pose {index} of {len(targets)}", arm, index)
+                raise IkError(
+                    f"the {ARMS[arm]} arm leaves its joint limits at pose {index} of {len(targets)}", arm, index
+                )
             out[index] = q
         return out
 
