@@ -23,6 +23,10 @@ class IkError(PadAugmentError):
         self.index = index
 
 
+class JointLimitError(IkError):
+    """A path that can only be followed by turning a joint past its limit."""
+
+
 class GroundingError(PadAugmentError):
     """The demonstration does not fit the task's template."""
 

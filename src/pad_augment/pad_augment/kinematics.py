@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scipy.spatial.transform import Rotation
 
 from pad_augment.description import urdf_text
-from pad_augment.errors import IkError, RobotError
+from pad_augment.errors import IkError, JointLimitError, RobotError
 from pad_parse import geometry
 
 FloatArray = NDArray[np.float64]
@@ -194,43 +194,84 @@ class Robot:
         near = self.home[arm] if seed is None else np.asarray(seed, dtype=np.float64)
         if self.arms[arm].ik == "numeric":
             return self._numeric_path(arm, targets, near)
-        layers = []
-        for index, target in enumerate(targets):
-            found = self.solutions(arm, target)
-            if not len(found):
+        candidates = self._candidates(arm, targets)
+        path = self._chain_of_branches(arm, candidates, near)
+        low, high = self.lower_limits[arm], self.upper_limits[arm]
+        if ((path >= low) & (path <= high)).all():
+            return path
+        # The shortest chain winds a joint past its limit: search again with the limits inside the search.
+        return self._chain_within_limits(arm, candidates, near)
+
+    def _candidates(self, arm: int, targets: FloatArray) -> FloatArray:
+        """(K, 8, 6) all closed-form solutions in (-pi, pi], nan where a pose has fewer than eight."""
+        to_flange = geometry.inverse(self._bases[arm] @ _UR_BASE) @ targets @ self._tool_to_flange[arm]
+        solve = ur_analytic_ik.ur5e.inverse_kinematics
+        out = np.full((len(targets), 8, 6), np.nan)
+        for index, target in enumerate(np.ascontiguousarray(to_flange)):
+            found = solve(target)
+            if not found:
                 raise IkError(
-                    f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(target)}", arm, index
+                    f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(targets[index])}",
+                    arm,
+                    index,
                 )
-            layers.append(found)
+            out[index, : len(found)] = found
+        return out
+
+    def _steps_between(self, arm: int, before: FloatArray, after: FloatArray) -> FloatArray:
+        """Joint steps; a joint that can make a whole turn takes the shorter way round."""
+        step = after - before
+        whole_turn = self.upper_limits[arm] - self.lower_limits[arm] > 2 * np.pi + 1e-9
+        return np.where(whole_turn, (step + np.pi) % (2 * np.pi) - np.pi, step)
+
+    def _chain_of_branches(self, arm: int, candidates: FloatArray, near: FloatArray) -> FloatArray:
+        """(K, 6) the chain of candidates (K, 8, 6) with the least squared steps, unwrapped from `near`."""
+        count = len(candidates)
+        first = self._steps_between(arm, near, candidates[0])
+        steps = self._steps_between(arm, candidates[:-1, :, None], candidates[1:, None])
+        pair_costs = np.nan_to_num((steps**2).sum(-1), nan=np.inf)
+        cost = np.nan_to_num((first**2).sum(-1), nan=np.inf)
+        parents = np.empty((max(count - 1, 0), 8), dtype=np.intp)
+        for index, pair in enumerate(pair_costs):
+            total = cost[:, None] + pair
+            parents[index] = total.argmin(0)
+            cost = total.min(0)
+        chain = np.empty(count, dtype=np.intp)
+        chain[-1] = cost.argmin()
+        for index in range(count - 2, -1, -1):
+            chain[index] = parents[index, chain[index + 1]]
+        moves = np.empty((count, 6))
+        moves[0] = first[chain[0]]
+        moves[1:] = steps[np.arange(count - 1), chain[:-1], chain[1:]]
+        return np.asarray(near + np.cumsum(moves, axis=0))
+
+    def _chain_within_limits(self, arm: int, candidates: FloatArray, near: FloatArray) -> FloatArray:
         cost = np.zeros(1)
         states = near[None]
         parents: list[NDArray[np.intp]] = []
         unwrapped: list[FloatArray] = []
-        for index, found in enumerate(layers):
+        for index, padded in enumerate(candidates):
+            found = padded[np.isfinite(padded[:, 0])]
             # each candidate unwrapped to the turn closest to each predecessor
-            step = (found[None] - states[:, None] + np.pi) % (2 * np.pi) - np.pi
+            step = self._steps_between(arm, states[:, None], found[None])
             reached = states[:, None] + step
             inside = ((reached >= self.lower_limits[arm]) & (reached <= self.upper_limits[arm])).all(-1)
             total = cost[:, None] + (step**2).sum(-1) + np.where(inside, 0.0, np.inf)
             best = total.argmin(0)
             cost = total[best, np.arange(len(found))]
             if not np.isfinite(cost).any():
-                raise IkError(
-                    f"the {ARMS[arm]} arm leaves its joint limits at pose {index} of {len(targets)}", arm, index
+                raise JointLimitError(
+                    f"the {ARMS[arm]} arm leaves its joint limits at pose {index} of {len(candidates)}", arm, index
                 )
             states = reached[best, np.arange(len(found))]
             parents.append(best)
             unwrapped.append(states)
-        out = np.empty((len(targets), 6))
+        out = np.empty((len(candidates), 6))
         k = int(cost.argmin())
-        for index in range(len(targets) - 1, -1, -1):
+        for index in range(len(candidates) - 1, -1, -1):
             out[index] = unwrapped[index][k]
             k = int(parents[index][k])
         return out
-
-    @cached_property
-    def _task_to_base(self) -> list[FloatArray]:
-        return [geometry.inverse(base @ _UR_BASE) for base in self._bases]
 
     @cached_property
     def _tool_to_flange(self) -> list[FloatArray]:
