@@ -143,6 +143,7 @@ def _make(
             return
         with progress.step("packages"):
             installer.install(sections["run"] + sections["check"], "packages")
+            installer.install(sections["files"], "packages", files_only=True)
         stamps.set("packages", plan.inputs["packages"])
 
     def build() -> None:

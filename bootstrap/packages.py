@@ -48,14 +48,18 @@ class Installer:
                     broken += 1
         return broken
 
-    def install(self, pins: Iterable[Pin], step: str) -> None:
-        """Install the pins; raises SetupError with pip's own complaint."""
+    def install(self, pins: Iterable[Pin], step: str, *, files_only: bool = False) -> None:
+        """Install the pins; raises SetupError with pip's own complaint.
+
+        `files_only`: their code will not run, so they may ask for another Python.
+        """
         wanted = list(pins)
         torch = [pin for pin in wanted if pin.key == "torch"]
         others = [pin for pin in wanted if pin.key != "torch"]
         self._unfinished.touch()
         if others:
-            self._pip([pin.requirement for pin in others], step, count=len(others))
+            options = ["--ignore-requires-python"] if files_only else []
+            self._pip([*options, *(pin.requirement for pin in others)], step, count=len(others))
         for pin in torch:
             self._progress.note(step, "torch")
             self._install_torch(pin, step)

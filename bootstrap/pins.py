@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bootstrap.errors import SetupError
 
-SECTIONS = ("ros", "build", "run", "check")
+SECTIONS = ("ros", "build", "run", "files", "check")
 
 
 @dataclass(frozen=True)
