@@ -28,7 +28,7 @@ IMPORTS = {
     "PAD packages": "import pad_parse, pad_augment, pad_policy, pad_bringup",
     "numerics": "import numpy, scipy, torch, onnxruntime",
     "simulation": "import mujoco; m = mujoco.MjModel.from_xml_string('<mujoco/>'); mujoco.Renderer(m, 8, 8).render()",
-    "planning": "import roboplan, ur_analytic_ik",
+    "planning": "import roboplan",
 }
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import ur_analytic_ik
 import yaml
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from pad_augment.description import urdf_text
 from pad_augment.errors import IkError, JointLimitError, RobotError
+from pad_augment.ur_closed_form import UR5E, forward, inverse
 from pad_parse import geometry
 
 FloatArray = NDArray[np.float64]
@@ -170,8 +170,9 @@ class Robot:
 
     def solutions(self, arm: int, pose: FloatArray) -> FloatArray:
         """All closed-form solutions (n, 6) rad in (-pi, pi] for a TCP pose (4, 4); n may be 0."""
-        target = self._task_to_base[arm] @ pose @ self._tool_to_flange[arm]
-        return np.array(ur_analytic_ik.ur5e.inverse_kinematics(target)).reshape(-1, 6)
+        target = geometry.inverse(self._bases[arm] @ _UR_BASE) @ pose @ self._tool_to_flange[arm]
+        found = inverse(UR5E, target)
+        return found[np.isfinite(found[:, 0])]
 
     def ik(self, arm: int, pose: ArrayLike, seed: ArrayLike | None = None) -> FloatArray:
         """Joint positions (6,) rad that put the TCP at a pose (4, 4), as close to `seed` (default: home) as can be.
@@ -205,17 +206,15 @@ class Robot:
     def _candidates(self, arm: int, targets: FloatArray) -> FloatArray:
         """(K, 8, 6) all closed-form solutions in (-pi, pi], nan where a pose has fewer than eight."""
         to_flange = geometry.inverse(self._bases[arm] @ _UR_BASE) @ targets @ self._tool_to_flange[arm]
-        solve = ur_analytic_ik.ur5e.inverse_kinematics
-        out = np.full((len(targets), 8, 6), np.nan)
-        for index, target in enumerate(np.ascontiguousarray(to_flange)):
-            found = solve(target)
-            if not found:
-                raise IkError(
-                    f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(targets[index])}",
-                    arm,
-                    index,
-                )
-            out[index, : len(found)] = found
+        out = inverse(UR5E, to_flange)
+        unreachable = np.flatnonzero(np.isnan(out[..., 0]).all(-1))
+        if len(unreachable):
+            index = int(unreachable[0])
+            raise IkError(
+                f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(targets[index])}",
+                arm,
+                index,
+            )
         return out
 
     def _steps_between(self, arm: int, before: FloatArray, after: FloatArray) -> FloatArray:
@@ -279,7 +278,7 @@ class Robot:
         out = []
         for arm in range(2):
             q = np.zeros(6)
-            flange = self._bases[arm] @ _UR_BASE @ np.array(ur_analytic_ik.ur5e.forward_kinematics(*q))
+            flange = self._bases[arm] @ _UR_BASE @ forward(UR5E, q)
             out.append(geometry.inverse(self.fk(arm, q)) @ flange)
         return out
 
