@@ -117,7 +117,7 @@ def _environment(layout: Layout, host: RosHost | None) -> list[Finding]:
     if absent:
         some = ", ".join(pin.requirement for pin in absent[:4])
         more = f" and {len(absent) - 4} more" if len(absent) > 4 else ""
-        findings.append(Finding("packages", "missing", f"{some}{more}", f"{make} --force"))
+        findings.append(Finding("packages", "missing", f"{some}{more}", make if unfinished else f"{make} --force"))
     else:
         findings.append(Finding("packages", "found", f"{len(wanted)} at their pins"))
     try:
