@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pad_parse.demonstration import KeypointState
-from pad_policy.environment import JointMeasurement, KeypointObservation
 from pydantic import BaseModel, ConfigDict, Field
 
 from pad_bringup.cell.cell import Cell
 from pad_bringup.cell.outcome import Outcome
+from pad_parse.demonstration import KeypointState
+from pad_policy.environment import JointMeasurement, KeypointObservation
 
 
 class TrackerErrors(BaseModel):

@@ -1,6 +1,6 @@
-"""Node: the simulated cell under the real robot's names. It is the graph's clock; physics runs at the pace of real time.
+"""Node: the simulated cell under the real robot's names. It is the graph's clock; physics keeps to real time.
 
-One thread runs physics and all callbacks, a second one renders a copy of the state, so that a picture delays no command.
+One thread runs physics and all callbacks; another renders a copy of the state, so that a picture delays no command.
 """
 
 from __future__ import annotations
