@@ -1,5 +1,6 @@
 """Everything that gets installed is pinned, and the pins are what this environment runs with."""
 
+import ast
 import importlib.metadata
 from pathlib import Path
 
@@ -53,3 +54,28 @@ def test_bad_pins_are_named_by_line(tmp_path: Path, text: str, complaint: str) -
     path.write_text(text)
     with pytest.raises(SetupError, match=complaint):
         read_pins(path)
+
+
+def test_every_import_is_pinned() -> None:
+    """What happens to be in a developer's environment is not what a user gets."""
+    root = PINS.parents[1]
+    keys = {pin.key for pins in read_pins(PINS).values() for pin in pins}
+    owners = importlib.metadata.packages_distributions()
+    unpinned = {}
+    for path in [*root.glob("src/*/*/**/*.py"), *root.glob("tests/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names = [node.module]
+            for name in names:
+                distributions = {normalised(owner) for owner in owners.get(name.partition(".")[0], [])}
+                own = {"pad-msgs", "pad-parse", "pad-augment", "pad-policy", "pad-bringup"}
+                if (
+                    distributions
+                    and not distributions & (keys | own)
+                    and not any(d.startswith("ros-") for d in distributions)
+                ):
+                    unpinned.setdefault(name.partition(".")[0], set()).add(str(path.relative_to(root)))
+    # Message packages and rclpy carry metadata of their own inside the ros-* wheels.
+    wheels = {name for name in unpinned if any(key == f"ros-{name.replace('_', '-')}" for key in keys)}
+    assert not {name: paths for name, paths in unpinned.items() if name not in wheels}
