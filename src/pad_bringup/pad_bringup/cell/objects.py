@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -52,7 +53,7 @@ class ObjectModel(_Strict):
     @model_validator(mode="after")
     def _profile_rises(self) -> ObjectModel:
         heights = [height for height, _ in self.outer]
-        if heights[0] != 0.0 or any(b <= a for a, b in zip(heights, heights[1:], strict=False)):
+        if heights[0] != 0.0 or any(b <= a for a, b in pairwise(heights)):
             raise ValueError("outer must start at height 0 and rise")
         if min(radius for _, radius in self.outer) <= self.wall:
             raise ValueError("outer radius must exceed the wall")
@@ -124,9 +125,12 @@ class TaskObjects:
 
     @cached_property
     def keypoint_names(self) -> list[str]:
-        """Name of every keypoint: its group, and its number in the group."""
+        """Name of every keypoint: its group, with a number where the group has several."""
         return [
-            f"{group}_{k}" for m in self.models.values() for group, places in m.keypoints.items() for k in range(len(places))
+            group if len(places) == 1 else f"{group}_{k}"
+            for m in self.models.values()
+            for group, places in m.keypoints.items()
+            for k in range(len(places))
         ]
 
     @cached_property

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pad_parse import geometry
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
+
+from pad_parse import geometry
 
 FloatArray = NDArray[np.float64]
 
@@ -69,7 +70,7 @@ class PourMotion:
 
 
 def side_grasp(
-    arm: int, *, height: float, width: float, opening: float = 0.10, pitch: float = 0.21, azimuth: float | None = None
+    arm: int, *, height: float, width: float, opening: float = 0.10, pitch: float = 0.17, azimuth: float | None = None
 ) -> Grasp:
     """A grasp from behind and outside: the approach axis runs to the object's axis, the closing axis is level.
 
@@ -89,8 +90,14 @@ def side_grasp(
 
 
 def default_grasps() -> dict[str, Grasp]:
-    """Grasps of a parallel-jaw gripper, by object."""
-    return {"cup": side_grasp(0, height=0.05, width=0.080), "bottle": side_grasp(1, height=0.075, width=0.064)}
+    """Grasps of a parallel-jaw gripper, by object.
+
+    The bottle is taken from a little more to the side: while it is over the cup, that keeps the wrists 4 cm apart.
+    """
+    return {
+        "cup": side_grasp(0, height=0.05, width=0.080),
+        "bottle": side_grasp(1, height=0.075, width=0.064, azimuth=np.radians(57.0)),
+    }
 
 
 def pour_motion(

@@ -5,21 +5,20 @@
 
 from __future__ import annotations
 
-import subprocess
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
-from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import mujoco
 import numpy as np
-from pad_parse.camera import Camera
 
+from pad_augment.description import urdf_text
 from pad_bringup.cell import textures
 from pad_bringup.cell.objects import DrinkModel, ObjectModel, TaskObjects, load_objects
 from pad_bringup.cell.shapes import LABEL_SHARE, vessel
 from pad_bringup.errors import CellError
 from pad_bringup.resources import resource
+from pad_parse.camera import Camera
 
 CAMERA = "camera"
 TIME_STEP = 0.002
@@ -30,12 +29,17 @@ _LEFT, _RIGHT, _FIXED, _OUTSIDE, _WALL, _BALL = 1, 2, 4, 8, 16, 32
 _VISUAL_GROUP, _COLLISION_GROUP = 1, 3
 
 _WALL_SEGMENTS = 14
-# Finger force at the joint; both fingers share it. Joint servos: stiffness, damping and torque limits of the six joints.
-_GRIPPER_FORCE, _GRIPPER_STIFFNESS, _GRIPPER_DAMPING = 100.0, 8000.0, 160.0
+# Servos of the six joints.
 _STIFFNESS = (40000.0, 40000.0, 25000.0, 8000.0, 8000.0, 4000.0)
 _DAMPING = (600.0, 600.0, 350.0, 80.0, 80.0, 40.0)
 _EFFORT = (150.0, 150.0, 150.0, 28.0, 28.0, 28.0)
 _ARMATURE = (0.3, 0.3, 0.2, 0.05, 0.05, 0.03)
+# s. Commands come in steps of 8 ms; unfiltered, each would shake the hand enough for a held object to slip.
+_COMMAND_FILTER = 0.015
+# The finger joint's servo; both fingers share its force (N).
+_GRIPPER_FORCE, _GRIPPER_STIFFNESS, _GRIPPER_DAMPING = 60.0, 8000.0, 160.0
+# Radius (m) of the spheres that the pads touch with.
+_PAD_GRAIN = 0.004
 _UR_JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
 
 
@@ -71,7 +75,8 @@ def build_spec(
     skin or geom that should be seen goes into group 0 to 2.
 
     Raises:
-        CellError: unknown task, or a description that cannot be read.
+        CellError: unknown task, or a description that MuJoCo cannot read.
+        pad_augment.errors.RobotError: a description that xacro cannot read.
     """
     objects = load_objects(task)
     camera = camera or default_camera()
@@ -105,16 +110,8 @@ def scaled_camera(size: tuple[int, int]) -> Camera:
     return Camera(matrix, width, height, base.transform_camera_to_task)
 
 
-@lru_cache(maxsize=4)
-def _urdf(path: Path) -> str:
-    result = subprocess.run(["xacro", str(path)], capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise CellError(f"xacro cannot read {path}: {result.stderr.strip().splitlines()[-1:] or 'no message'}")
-    return result.stdout
-
-
 def _from_description(path: Path) -> mujoco.MjSpec:
-    root = ElementTree.fromstring(_urdf(path))
+    root = ElementTree.fromstring(urdf_text(path))
     extension = ElementTree.SubElement(root, "mujoco")
     ElementTree.SubElement(
         extension, "compiler", discardvisual="false", fusestatic="false", balanceinertia="true", strippath="false"
@@ -132,10 +129,10 @@ def _set_options(spec: mujoco.MjSpec) -> None:
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     option.impratio = 10.0
-    option.iterations = 30
-    option.ls_iterations = 20
-    option.tolerance = 1e-6
-    option.noslip_iterations = 0
+    # A grip that is not solved to the end lets the object creep.
+    option.iterations = 60
+    option.ls_iterations = 50
+    option.tolerance = 1e-9
     # The engine's own guess depends on the scene's contents; depth precision should not.
     spec.stat.extent = 1.0
     spec.stat.center = [0.0, 0.0, 0.2]
@@ -211,20 +208,15 @@ def _equip_robots(spec: mujoco.MjSpec) -> None:
             if geom.name.startswith(f"{arm}_") and geom.group == _COLLISION_GROUP:
                 geom.contype, geom.conaffinity = own, _FIXED | _OUTSIDE | _BALL | other
                 geom.friction = [0.6, 0.01, 0.001]
-        for pad in (f"{arm}_finger_pad", f"{arm}_finger_mimic_pad"):
-            geom = spec.geom(pad)
-            geom.priority = 1
-            geom.condim = 6
-            geom.friction = [1.4, 0.02, 0.002]
-            geom.solref = [0.006, 1.0]
-            geom.solimp = [0.95, 0.99, 0.001, 0.5, 2.0]
+        for finger in (f"{arm}_finger", f"{arm}_finger_mimic"):
+            _add_pad_contacts(spec, finger, own)
         for joint, stiffness, damping, effort, armature in zip(
             _UR_JOINTS, _STIFFNESS, _DAMPING, _EFFORT, _ARMATURE, strict=True
         ):
             name = f"{arm}_{joint}_joint"
             spec.joint(name).armature = armature
             servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
-            servo.set_to_position(kp=stiffness, kv=damping)
+            servo.set_to_position(kp=stiffness, kv=damping, timeconst=_COMMAND_FILTER)
             servo.forcelimited, servo.forcerange = True, [-effort, effort]
         finger, mimic = f"{arm}_finger_joint", f"{arm}_finger_mimic_joint"
         for name in (finger, mimic):
@@ -240,6 +232,27 @@ def _equip_robots(spec: mujoco.MjSpec) -> None:
         coupling.solimp = [0.99, 0.999, 0.001, 0.5, 2.0]
 
 
+def _add_pad_contacts(spec: mujoco.MjSpec, finger: str, own: int) -> None:
+    """Cover the face of a finger's pad with small spheres, which touch the objects in the pad's place.
+
+    Sphere against cylinder is solved exactly and gives a patch of steady contacts; box against cylinder gives one that jumps,
+    and held objects creep out of the grip.
+    """
+    pad = spec.geom(f"{finger}_pad")
+    pad.conaffinity &= ~_OUTSIDE
+    height, length = pad.size[0], pad.size[2]
+    # The link's origin lies on the face, which looks against the side that the pad's box is on.
+    inwards = -np.sign(pad.pos[1])
+    for row, x in enumerate(np.linspace(-height + _PAD_GRAIN, height - _PAD_GRAIN, 3)):
+        for column, z in enumerate(np.linspace(-length + _PAD_GRAIN, length - _PAD_GRAIN, 13)):
+            spec.body(f"{finger}_link").add_geom(
+                name=f"{finger}_grain_{row}_{column}", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[_PAD_GRAIN, 0, 0],
+                pos=[x, -inwards * _PAD_GRAIN, z], group=_COLLISION_GROUP, mass=0.0, contype=0, conaffinity=_OUTSIDE,
+                condim=3, priority=1, friction=[1.3, 0.01, 0.001], solref=[0.006, 1.0],
+                solimp=[0.95, 0.99, 0.001, 0.5, 2.0],
+            )
+
+
 def _add_object(spec: mujoco.MjSpec, name: str, model: ObjectModel, *, dynamic: bool) -> None:
     x, y, yaw = model.home
     body = spec.worldbody.add_body(
@@ -252,12 +265,12 @@ def _add_object(spec: mujoco.MjSpec, name: str, model: ObjectModel, *, dynamic: 
     body.explicitinertial = True
     body.mass, body.ipos, body.inertia = _shell_inertia(model)
     # Outside: cylinders for grippers and feet for the table, both exact; inside: a ring of boxes for the drink.
-    for k, (low, high) in enumerate(_outside_cylinders(model)):
-        radius = min(model.radius_at(low), model.radius_at(high))
+    for k, ((low, low_radius), (high, high_radius)) in enumerate(pairwise(model.outer)):
+        radius = min(low_radius, high_radius)
         body.add_geom(
             name=f"{name}_outside_{k}", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[radius, (high - low) / 2, 0],
             pos=[0, 0, (low + high) / 2], group=_COLLISION_GROUP, mass=0.0,
-            contype=_OUTSIDE, conaffinity=_LEFT | _RIGHT | _OUTSIDE, friction=[1.0, 0.01, 0.001],
+            contype=_OUTSIDE, conaffinity=_OUTSIDE, friction=[1.0, 0.01, 0.001],
         )
     foot = 0.004
     ring = model.outer[0][1] - foot
@@ -270,18 +283,9 @@ def _add_object(spec: mujoco.MjSpec, name: str, model: ObjectModel, *, dynamic: 
     _add_inner_walls(body, name, model)
 
 
-def _outside_cylinders(model: ObjectModel) -> list[tuple[float, float]]:
-    """Heights (low, high) of the cylinders that stand for the outside: every straight piece, cut to about 25 mm."""
-    pieces = []
-    for (z0, _), (z1, _) in zip(model.outer, model.outer[1:], strict=False):
-        edges = np.linspace(z0, z1, max(1, round((z1 - z0) / 0.025)) + 1)
-        pieces += list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-    return pieces
-
-
 def _add_inner_walls(body: mujoco.MjsBody, name: str, model: ObjectModel) -> None:
     half_angle = np.pi / _WALL_SEGMENTS
-    for piece, ((z0, r0), (z1, r1)) in enumerate(zip(model.outer, model.outer[1:], strict=False)):
+    for piece, ((z0, r0), (z1, r1)) in enumerate(pairwise(model.outer)):
         lean = np.arctan2(r0 - r1, z1 - z0)
         length = np.hypot(z1 - z0, r1 - r0)
         middle = (r0 + r1) / 2 - model.wall / 2
@@ -301,18 +305,18 @@ def _add_inner_walls(body: mujoco.MjsBody, name: str, model: ObjectModel) -> Non
                 name=f"{name}_wall_{piece}_{k}", type=mujoco.mjtGeom.mjGEOM_BOX,
                 size=[model.wall / 2, max(r0, r1) * np.tan(half_angle), length / 2],
                 pos=[middle * np.cos(angle), middle * np.sin(angle), (z0 + z1) / 2], quat=quaternion,
-                group=_COLLISION_GROUP, mass=0.0, contype=_WALL, conaffinity=_BALL,
+                group=_COLLISION_GROUP, mass=0.0, contype=_WALL, conaffinity=_BALL, condim=1,
             )
     body.add_geom(
         name=f"{name}_floor", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[model.outer[0][1] - 0.001, model.floor / 2, 0],
-        pos=[0, 0, model.floor / 2], group=_COLLISION_GROUP, mass=0.0, contype=_WALL, conaffinity=_BALL,
+        pos=[0, 0, model.floor / 2], group=_COLLISION_GROUP, mass=0.0, contype=_WALL, conaffinity=_BALL, condim=1,
     )
 
 
 def _shell_inertia(model: ObjectModel) -> tuple[float, list[float], list[float]]:
     """Mass, centre of mass and principal inertia of wall and floor, uniform density."""
     rings = []  # volume, radius, height of thin rings; the floor as discs
-    for (z0, r0), (z1, r1) in zip(model.outer, model.outer[1:], strict=False):
+    for (z0, r0), (z1, r1) in pairwise(model.outer):
         for s in (np.arange(8) + 0.5) / 8:
             radius = r0 + s * (r1 - r0) - model.wall / 2
             rings.append((2 * np.pi * radius * model.wall * (z1 - z0) / 8, radius, z0 + s * (z1 - z0)))
@@ -351,7 +355,7 @@ def _add_vessel_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, mod
 
 
 def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects) -> None:
-    """Balls that slide without turning: a liquid's grain has no use for rotation, and it halves the cost."""
+    """Balls that slide without friction and without turning: a liquid's grain needs neither, and arches would block the neck."""
     drink = objects.drink
     for k, position in enumerate(drink_positions(objects.models[drink.container], drink)):
         body = spec.worldbody.add_body(name=ball_name(k))
@@ -366,7 +370,7 @@ def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects) -> None:
         body.add_geom(
             name=ball_name(k), type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[drink.radius, 0, 0], density=drink.density,
             rgba=drink.colour, group=_VISUAL_GROUP, contype=_BALL, conaffinity=_BALL | _WALL | _FIXED | _LEFT | _RIGHT,
-            condim=3, friction=[0.08, 0.001, 0.0001], solref=[0.008, 1.0],
+            condim=1, solref=[0.008, 1.0],
         )
 
 
@@ -382,8 +386,3 @@ def drink_positions(container: ObjectModel, drink: DrinkModel) -> np.ndarray:
         raise CellError(f"{drink.count} balls of {drink.radius} m do not fit into the {drink.container}")
     places = [(x, y, z) for z in heights for x, y in layer]
     return np.array(places[: drink.count])
-
-
-def home_placements(objects: Mapping[str, ObjectModel]) -> dict[str, tuple[float, float, float]]:
-    """Object -> (x, y, yaw) where it stands when nothing else is said; m, rad, task frame."""
-    return {name: model.home for name, model in objects.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def vessel(outer: Sequence[tuple[float, float]], wall: float, floor: float, segm
 def _subdivided(profile: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """The profile with each piece cut at both ends once more, so that shading keeps its edges."""
     points = [profile[0]]
-    for (z0, r0), (z1, r1) in zip(profile, profile[1:], strict=False):
+    for (z0, r0), (z1, r1) in pairwise(profile):
         cut = min(0.002 / max(z1 - z0, 1e-9), 0.4)
         points += [(z0 + cut * (z1 - z0), r0 + cut * (r1 - r0)), (z1 - cut * (z1 - z0), r1 - cut * (r1 - r0)), (z1, r1)]
     return points
