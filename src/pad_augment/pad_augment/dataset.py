@@ -59,6 +59,7 @@ def write_dataset(
     attempted: int,
     rejections: Mapping[str, int],
     robot: str,
+    planner: str,
     code_version: str,
 ) -> Path:
     """Write a whole dataset; it appears under `path` complete or not at all. An existing dataset there is replaced.
@@ -94,6 +95,7 @@ def write_dataset(
                 "attempted": attempted,
                 "rejections": dict(sorted(rejections.items())),
                 "robot": robot,
+                "planner": planner,
                 "code_version": code_version,
             }
         )

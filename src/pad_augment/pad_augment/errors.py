@@ -35,6 +35,10 @@ class PlanningError(PadAugmentError):
     """A planner that is not there, or a request that cannot be understood."""
 
 
+class GenerationError(PadAugmentError):
+    """Too few scenes could be turned into demonstrations."""
+
+
 class DatasetError(PadAugmentError):
     """A dataset that is missing, damaged, or of another schema."""
 

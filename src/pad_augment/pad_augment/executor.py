@@ -5,30 +5,53 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 _CHUNK = 4
 _work: Callable[[int], Any] | None = None
 
 
-def run_in_order(work: Callable[[int], Any], count: int, workers: int) -> Iterator[Any]:
-    """`work(0), work(1), ...` in this order, computed by `workers` processes (1: in this one).
+class Executor(Protocol):
+    """Does numbered work."""
 
-    Work that nobody asks for any more is dropped when the iterator is closed.
-    """
-    if workers <= 1:
+    def run(self, work: Callable[[int], Any], count: int) -> Iterator[Any]:
+        """`work(0), work(1), ...` up to `count`, in this order. Closing the iterator drops what is not asked for."""
+        ...
+
+
+class LocalExecutor:
+    """Works in this process."""
+
+    def run(self, work: Callable[[int], Any], count: int) -> Iterator[Any]:
+        """See `Executor.run`."""
         yield from map(work, range(count))
-        return
-    context = multiprocessing.get_context("forkserver")
-    with context.Pool(workers, initializer=_start, initargs=(work,)) as pool:
-        waiting = []
-        submitted = 0
-        while submitted < count or waiting:
-            while submitted < count and len(waiting) < 3 * workers:
-                indices = range(submitted, min(submitted + _CHUNK, count))
-                waiting.append(pool.apply_async(_run, (indices,)))
-                submitted = indices.stop
-            yield from waiting.pop(0).get()
+
+
+class ProcessExecutor:
+    """Works in `workers` processes; `work` is pickled once for each of them."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def run(self, work: Callable[[int], Any], count: int) -> Iterator[Any]:
+        """See `Executor.run`."""
+        context = multiprocessing.get_context("forkserver")
+        # What every worker needs is imported once, by the server that they are forked from.
+        context.set_forkserver_preload(["pad_augment.generator"])
+        with context.Pool(self.workers, initializer=_start, initargs=(work,)) as pool:
+            waiting = []
+            submitted = 0
+            while submitted < count or waiting:
+                while submitted < count and len(waiting) < 3 * self.workers:
+                    indices = range(submitted, min(submitted + _CHUNK, count))
+                    waiting.append(pool.apply_async(_run, (indices,)))
+                    submitted = indices.stop
+                yield from waiting.pop(0).get()
+
+
+def make_executor(workers: int) -> Executor:
+    """One worker works in this process, more in processes of their own."""
+    return LocalExecutor() if workers <= 1 else ProcessExecutor(workers)
 
 
 def _start(work: Callable[[int], Any]) -> None:
@@ -38,5 +61,6 @@ def _start(work: Callable[[int], Any]) -> None:
 
 
 def _run(indices: range) -> list[Any]:
-    assert _work is not None
+    if _work is None:
+        raise RuntimeError("the worker was not started with work to do")
     return [_work(index) for index in indices]

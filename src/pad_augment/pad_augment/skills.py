@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from pad_augment.errors import GroundingError
 from pad_augment.grounding import Grasp, find_grasp, ground
 from pad_augment.kinematics import ARMS
+from pad_augment.planning.interface import Shape
 from pad_parse import geometry
-from pad_parse.demonstration import Demonstration, SegmentKind
+from pad_parse.demonstration import Demonstration, Segment, SegmentKind
 
 FloatArray = NDArray[np.float64]
+
+
+SMOOTHING = 0.08
+"""s; standard deviation of the filter over the objects' tracked poses, which an arm could not follow otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +30,7 @@ class ArmSkill:
     object: the object that it takes and holds.
     gripper_in_object: (4, 4) the grasp, fixed while it holds.
     opening: m between thumb and index tip while it holds.
-    skill_poses: (K, 4, 4) TCP in the task frame during the skill, at the dataset's rate.
+    skill_poses: (K, 4, 4) TCP in the task frame during the skill, at the skill's stamps.
     """
 
     object: str
@@ -37,77 +43,139 @@ class ArmSkill:
 class SkillSet:
     """Both arms' skills (0 left, 1 right), and where the objects stood: name -> (4, 4).
 
+    skill_stamps: (K,) s from 0, on the demonstration's frames.
     points_in_object: name -> (n, 3) m, keypoints in their objects' frames; `order` gives (object, index) of each of
     the N keypoints.
+    shapes: name -> the cylinder that is taken for the object.
     """
 
     arms: tuple[ArmSkill, ArmSkill]
+    skill_stamps: FloatArray
     object_poses: dict[str, FloatArray]
     points_in_object: dict[str, FloatArray]
     order: list[tuple[str, int]]
+    shapes: dict[str, Shape]
 
 
 def learn_skills(
-    demonstration: Demonstration, rate_hz: float, points_in_object: dict[str, FloatArray] | None = None
+    demonstration: Demonstration,
+    *,
+    points_in_object: Mapping[str, FloatArray] | None = None,
+    shapes: Mapping[str, Shape] | None = None,
+    level_grasps: bool = True,
 ) -> SkillSet:
-    """Take the skills out of a demonstration, resampled to `rate_hz`.
+    """Take the skills out of a demonstration.
 
     points_in_object: keypoints (n, 3) m per object of another instance; by default the demonstration's own.
+    shapes: cylinder per object; by default `estimate_shape`.
+    level_grasps: turn each grasp so that the closing axis is level in the object's frame: parallel jaws hold an
+    upright object best so, and a hand's estimated pose is some degrees off.
 
     Raises:
         GroundingError: the template is not what `generate` knows how to carry out: one grasp per arm, then one
-            SYNC_SKILL of both.
+            SYNC_SKILL of both; or keypoints are missing.
     """
+    grasps, sync = _parts(demonstration)
+    stamps = demonstration.stamps
+    span = slice(sync.start, sync.end)
+    sigma = SMOOTHING / float(np.median(np.diff(stamps)))
+    arms = []
+    for grasp in grasps:
+        held = slice(grasp.onset, grasp.end)
+        objects = demonstration.object_poses[grasp.object]
+        offset = _mean_pose(geometry.inverse(objects[held]) @ demonstration.gripper_poses[held, grasp.arm])
+        if level_grasps:
+            offset = levelled(offset)
+        # The object's pose is more precise than the hand's: the gripper follows it through the fixed grasp.
+        carried = geometry.smooth_poses(objects, sigma)[span] @ offset
+        opening = float(np.median(demonstration.gripper_openings[held, grasp.arm]))
+        arms.append(ArmSkill(grasp.object, offset, opening, carried))
+    first = {name: poses[0] for name, poses in demonstration.object_poses.items()}
+    order: list[tuple[str, int]] = []
+    for name in demonstration.keypoint_objects:
+        order.append((name, sum(1 for other, _ in order if other == name)))
+    points = _own_points(demonstration, first) if points_in_object is None else dict(points_in_object)
+    for name in first:
+        count = demonstration.keypoint_objects.count(name)
+        known = np.asarray(points.get(name, np.empty((0, 3))), dtype=np.float64)
+        if known.shape != (count, 3) or not np.isfinite(known).all():
+            raise GroundingError(
+                f"{name!r} has {count} keypoints whose places on it must be known; {np.isfinite(known).all(-1).sum()} are"
+            )
+        points[name] = known
+    estimated = {name: estimate_shape(points[name], _axis_of(name, arms)) for name in first}
+    return SkillSet(
+        arms=(arms[0], arms[1]),
+        skill_stamps=stamps[span] - stamps[sync.start],
+        object_poses=first,
+        points_in_object=points,
+        order=order,
+        shapes={**estimated, **dict(shapes or {})},
+    )
+
+
+def levelled(gripper_in_object: FloatArray) -> FloatArray:
+    """The grasp (4, 4) turned by the least angle that makes its closing axis y level in the object's frame."""
+    y = gripper_in_object[:3, 1]
+    level = np.array([y[0], y[1], 0.0])
+    norm = np.linalg.norm(level)
+    if norm < 0.5:
+        return gripper_in_object  # a grasp from top to bottom, which is not meant
+    level /= norm
+    axis = np.cross(y, level)
+    angle = np.arctan2(np.linalg.norm(axis), y @ level)
+    turn = geometry.rotation_exp(axis / max(float(np.linalg.norm(axis)), 1e-12) * angle)
+    return geometry.make_pose(turn @ gripper_in_object[:3, :3], gripper_in_object[:3, 3])
+
+
+def estimate_shape(points: FloatArray, axis: tuple[float, float] | None) -> Shape:
+    """A cylinder for an object with keypoints (n, 3) m on its surface.
+
+    axis: x, y of its axis in the object frame, which the middle between the fingers tells; None: not known, then the
+    middle of the keypoints is taken.
+    """
+    centre = np.median(points[:, :2], axis=0) if axis is None else np.array(axis)
+    radius = float(np.median(np.linalg.norm(points[:, :2] - centre, axis=1)))
+    return Shape(float(np.clip(radius, 0.015, 0.10)), max(float(points[:, 2].max()), 0.03), (centre[0], centre[1]))
+
+
+def _axis_of(name: str, arms: Sequence[ArmSkill]) -> tuple[float, float] | None:
+    for arm in arms:
+        if arm.object == name:
+            return float(arm.gripper_in_object[0, 3]), float(arm.gripper_in_object[1, 3])
+    return None
+
+
+def _parts(demonstration: Demonstration) -> tuple[list[Grasp], Segment]:
+    """Each arm's grasp, and the segment of the skill in sync."""
+    task = demonstration.task
     segments = demonstration.segments or ground(demonstration)
     grasps: dict[int, Grasp] = {}
-    for stage in demonstration.task.stages:
+    for stage in task.stages:
         if stage.kind == "grasp":
             grasp = find_grasp(demonstration, stage)
             if grasp.arm in grasps:
                 raise GroundingError(
-                    f"the {ARMS[grasp.arm]} arm grasps twice in task {demonstration.task.name!r}; one grasp per arm is supported"
+                    f"the {ARMS[grasp.arm]} arm grasps twice in task {task.name!r}; one grasp per arm is supported"
                 )
             grasps[grasp.arm] = grasp
     syncs = {s.arm: s for s in segments if s.kind == SegmentKind.SYNC_SKILL}
     if set(grasps) != {0, 1} or set(syncs) != {0, 1}:
         raise GroundingError(
-            f"task {demonstration.task.name!r} needs one grasp per arm and one stage in sync; other templates are not supported yet"
+            f"task {task.name!r} needs one grasp per arm and one stage in sync; other templates are not supported yet"
         )
-    start, end = syncs[0].start, syncs[0].end
-    stamps = demonstration.stamps
-    times = np.arange(stamps[start], stamps[end - 1] + 1e-9, 1.0 / rate_hz)
-    arms = []
-    for arm in (0, 1):
-        grasp = grasps[arm]
-        held = slice(grasp.onset, grasp.end)
-        objects = demonstration.object_poses[grasp.object]
-        offset = _mean_pose(geometry.inverse(objects[held]) @ demonstration.gripper_poses[held, arm])
-        # the object's pose is more precise than the hand's: the gripper follows it through the fixed grasp
-        carried = _resample(stamps, objects, times) @ offset
-        opening = float(np.median(demonstration.gripper_openings[held, arm]))
-        arms.append(ArmSkill(grasp.object, offset, opening, carried))
-    first = {name: poses[0] for name, poses in demonstration.object_poses.items()}
-    seen: dict[str, int] = {}
-    order = []
-    for name in demonstration.keypoint_objects:
-        order.append((name, seen.get(name, 0)))
-        seen[name] = seen.get(name, 0) + 1
-    own = {
-        name: geometry.transform_points(
-            geometry.inverse(first[name]),
-            demonstration.keypoints[0][[o == name for o in demonstration.keypoint_objects]],
-        )
-        for name in first
+    if syncs[0].end - syncs[0].start < 2:
+        raise GroundingError(f"the stage in sync of task {task.name!r} is a single frame long")
+    return [grasps[0], grasps[1]], syncs[0]
+
+
+def _own_points(demonstration: Demonstration, first: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Object -> (n, 3) m, the demonstration's keypoints in their objects' frames, from the first frame."""
+    objects = np.array(demonstration.keypoint_objects)
+    return {
+        name: geometry.transform_points(geometry.inverse(pose), demonstration.keypoints[0][objects == name])
+        for name, pose in first.items()
     }
-    points = (
-        own
-        if points_in_object is None
-        else {name: np.asarray(points_in_object[name], dtype=np.float64) for name in first}
-    )
-    for name, count in seen.items():
-        if points[name].shape != (count, 3) or not np.isfinite(points[name]).all():
-            raise GroundingError(f"{name!r} needs {count} keypoints with known places; got {points[name].shape}")
-    return SkillSet((arms[0], arms[1]), first, points, order)
 
 
 def _mean_pose(poses: FloatArray) -> FloatArray:
@@ -118,11 +186,3 @@ def _mean_pose(poses: FloatArray) -> FloatArray:
     angle = (mean.inv() * rotations).magnitude()
     mean = rotations[angle <= np.median(angle) + 1e-9].mean()
     return geometry.make_pose(mean.as_matrix(), position)
-
-
-def _resample(stamps: FloatArray, poses: FloatArray, times: FloatArray) -> FloatArray:
-    """Poses (T, 4, 4) at `stamps`, interpolated at `times` (K,)."""
-    times = np.clip(times, stamps[0], stamps[-1])
-    position = np.stack([np.interp(times, stamps, poses[:, i, 3]) for i in range(3)], axis=-1)
-    rotation = Slerp(stamps, Rotation.from_matrix(poses[:, :3, :3]))(times).as_matrix()
-    return geometry.make_pose(rotation, position)

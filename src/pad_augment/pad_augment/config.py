@@ -1,0 +1,59 @@
+"""What can be chosen about generation."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pad_augment.errors import ConfigError
+
+
+class GeneratorConfig(BaseModel):
+    """How demonstrations are generated; every field changes the result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    rate_hz: float = Field(10.0, ge=5, le=100, description="steps per second of the dataset")
+    speed: float = Field(
+        0.17, gt=0, le=1.0, description="m/s, mean speed of free motions of the TCP; its peak is 1.9 times"
+    )
+    turn_rate: float = Field(0.8, gt=0, le=4.0, description="rad/s, mean rate of turn of free motions")
+    approach_distance: float = Field(
+        0.10, gt=0.0, le=0.3, description="m back along the approach axis to the pre-grasp"
+    )
+    approach_speed: float = Field(0.10, gt=0, le=1.0, description="m/s, mean speed of the approach and of the lift")
+    settle_time: float = Field(0.2, ge=0, le=2.0, description="s of stillness before the gripper closes")
+    close_time: float = Field(0.5, gt=0, le=3.0, description="s for the gripper to close")
+    lift_height: float = Field(0.05, gt=0.0, le=0.3, description="m straight up before the transport")
+    end_time: float = Field(0.8, ge=0, le=5.0, description="s of stillness at the end")
+    ease_time: float = Field(0.4, gt=0, le=2.0, description="s in which the skill's clock starts, and stops")
+    start_opening: float = Field(0.10, gt=0, le=0.3, description="m between the pads until they close")
+    finger_thickness: float = Field(
+        0.014, ge=0, le=0.05, description="m that the distance of the fingertip joints exceeds the object's width"
+    )
+    squeeze: float = Field(
+        0.025, ge=0, le=0.08, description="m by which the closing command undercuts the object's width"
+    )
+    level_grasps: bool = Field(True, description="whether grasps are turned until their closing axis is level")
+    start_position_noise: float = Field(0.04, ge=0, le=0.2, description="m, start pose of each TCP about home, uniform")
+    start_rotation_noise: float = Field(
+        0.15, ge=0, le=1.0, description="rad, start pose of each TCP about home, uniform"
+    )
+    recovery_probability: float = Field(
+        0.35, ge=0, le=1, description="share of the episodes that begin mid-way with the arms pushed off their path"
+    )
+    recovery_position: float = Field(0.03, ge=0, le=0.1, description="m, largest push; half of it within a skill")
+    recovery_rotation: float = Field(0.15, ge=0, le=1.0, description="rad, largest push; half of it within a skill")
+    recovery_time: float = Field(1.2, ge=0.3, le=5.0, description="s until a pushed arm is back on its path")
+    slowest_motion: float = Field(2.5, ge=1, le=10, description="largest factor on the duration of free motions")
+    slowest_skill: float = Field(1.6, ge=1, le=10, description="largest factor on the duration of a skill")
+    attempts_per_episode: int = Field(30, ge=1, description="attempts per wanted episode before giving up")
+
+    @classmethod
+    def from_options(cls, **options: object) -> GeneratorConfig:
+        """Build a config from loose options; an unknown or wrong one is a `ConfigError` in one line."""
+        try:
+            return cls.model_validate(options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "options"
+            raise ConfigError(f"{where}: {first['msg']}; known: {', '.join(cls.model_fields)}") from error

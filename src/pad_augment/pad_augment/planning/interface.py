@@ -1,0 +1,134 @@
+"""What a planner for two arms is asked and what it answers; plain numpy. Arms: 0 left, 1 right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pad_augment.errors import PlanningError
+
+FloatArray = NDArray[np.float64]
+Holding = tuple[str | None, str | None]
+"""Name of an object, or None, for the left and the right arm."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An upright cylinder on the plane z = 0 of the object frame; metres. centre: x, y of its axis in that frame."""
+
+    radius: float
+    height: float
+    centre: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Where the objects are.
+
+    placement: object -> (4, 4) in the task frame, until an arm holds it. object_in_gripper: object -> (4, 4) in the
+    TCP frame of the arm that holds it.
+    """
+
+    placement: Mapping[str, FloatArray]
+    object_in_gripper: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """A part of the timeline in which the same contacts are allowed.
+
+    poses: (K, 2, 4, 4) TCP in the task frame, one per step. openings: (K, 2) m between the pads.
+    free: whether the planner may go another way between the first and the last pose.
+    held: object that moves with each arm. touched: object that each arm's gripper may touch though it still stands.
+    """
+
+    poses: FloatArray
+    openings: FloatArray
+    free: bool
+    held: Holding = (None, None)
+    touched: Holding = (None, None)
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+
+@dataclass(frozen=True, eq=False)
+class PlanRequest:
+    """Stretches one after the other, from arms at rest to arms at rest.
+
+    at_rest: whether the arms also stand still at the border of every free stretch, so that another way, which starts
+    and ends at rest, fits in.
+    start: (12,) rad to begin near; None: the robot's home. moving: whether the arms are in motion at the first step.
+    """
+
+    world: World
+    stretches: Sequence[Stretch]
+    at_rest: bool = False
+    start: FloatArray | None = None
+    moving: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What the arms do: joints (T, 12) rad, poses (T, 2, 4, 4), openings (T, 2) m; one row per step.
+
+    lengths: steps of each stretch, changed where the planner went another way. ways: per stretch "line" (as asked),
+    "joint_line" or "rrt".
+    """
+
+    joints: FloatArray
+    poses: FloatArray
+    openings: FloatArray
+    lengths: tuple[int, ...]
+    ways: tuple[str, ...]
+
+
+class Failure(Enum):
+    """Why there is no plan."""
+
+    UNREACHABLE_LEFT = "unreachable_left"
+    UNREACHABLE_RIGHT = "unreachable_right"
+    JOINT_LIMIT = "joint_limit"
+    SELF_COLLISION = "self_collision"  # of one arm with itself or with what belongs to the cell, such as the table
+    ARMS_COLLISION = "arms_collision"  # of the arms with each other
+    OBJECT_COLLISION = "object_collision"  # with an object, or of a carried object with anything
+    NO_PATH = "no_path"  # the straight ways are blocked, and the search found none around
+    VELOCITY = "velocity"
+    ACCELERATION = "acceleration"
+
+
+class PlanFailure(PlanningError):
+    """There is no plan for a request.
+
+    Attributes:
+        code: why.
+        stretch: index of the stretch that fails.
+        excess: for VELOCITY and ACCELERATION, factor by which the limit is exceeded, else 1.
+    """
+
+    def __init__(self, code: Failure, stretch: int, message: str, excess: float = 1.0) -> None:
+        super().__init__(message)
+        self.code = code
+        self.stretch = stretch
+        self.excess = excess
+
+
+class BimanualPlanner(Protocol):
+    """Makes joint trajectories for two arms. Not thread-safe: one per worker."""
+
+    name: str
+    finds_ways: bool
+    """Whether it may replace free stretches whose borders are at rest."""
+
+    def plan(self, request: PlanRequest, rng: np.random.Generator) -> Plan:
+        """Joint positions along the stretches; the same request and generator state give the same plan.
+
+        Raises:
+            PlanFailure: with a code.
+        """
+        ...

@@ -1,0 +1,207 @@
+"""The default planner: every step proved free of collisions with roboplan, and a way around where the line is blocked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import roboplan.core as rp
+import roboplan.rrt as rrt
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from pad_augment.kinematics import Robot
+from pad_augment.planning.collisions import CollisionScene
+from pad_augment.planning.following import check_dynamics, follow
+from pad_augment.planning.interface import Failure, Plan, PlanFailure, PlanRequest, Shape, Stretch
+
+FloatArray = NDArray[np.float64]
+
+CHECK_STEP = 0.02
+"""rad; largest joint step between two collision checks (of 40 paths planned so, none collided when re-checked finely)."""
+_SEARCH_STEP = 0.05
+_LARGEST_TREE = 2000
+_SHORTCUTS = 100
+_GROUP = "both_arms"
+
+
+class RoboplanPlanner:
+    """Straight lines in the end-effector space where they are free, else a straight joint line, else RRT-Connect.
+
+    The robot's SRDF must have a group `both_arms`.
+    """
+
+    name = "roboplan"
+    finds_ways = True
+
+    def __init__(self, robot: Robot, shapes: Mapping[str, Shape], rate_hz: float) -> None:
+        self._robot = robot
+        self._rate_hz = rate_hz
+        self.collisions = CollisionScene(robot, shapes)
+
+    def plan(self, request: PlanRequest, rng: np.random.Generator) -> Plan:
+        """See `BimanualPlanner.plan`; `rng` seeds the search."""
+        stretches = list(request.stretches)
+        blocked: dict[int, PlanFailure] = {}
+        try:
+            joints = follow(self._robot, stretches, request.start)
+        except PlanFailure as failure:
+            if not (request.at_rest and stretches[failure.stretch].free):
+                raise
+            blocked[failure.stretch] = failure
+            joints = self._follow_fixed(stretches, request.start)
+        parts = np.split(joints, np.cumsum([len(s) for s in stretches])[:-1])
+        self._find_collisions(request, parts, blocked)
+        ways = ["line"] * len(stretches)
+        for index in sorted(blocked):
+            if not (request.at_rest and stretches[index].free):
+                raise blocked[index]
+            ways[index], parts[index] = self._way_around(request, parts, index, rng)
+            stretches[index] = self._as_driven(stretches[index], parts[index])
+        joints = np.concatenate(parts)
+        lengths = tuple(len(part) for part in parts)
+        check_dynamics(self._robot, joints, lengths, self._rate_hz, request.moving)
+        return Plan(
+            joints=joints,
+            poses=np.concatenate([s.poses for s in stretches]),
+            openings=np.concatenate([s.openings for s in stretches]),
+            lengths=lengths,
+            ways=tuple(ways),
+        )
+
+    def collides_again(self, request: PlanRequest, plan: Plan, step: float) -> bool:
+        """Check a plan anew, with at most `step` rad between two checks."""
+        parts = np.split(plan.joints, np.cumsum(plan.lengths)[:-1])
+        gaps = np.split(plan.openings, np.cumsum(plan.lengths)[:-1])
+        for stretch, part, gap in zip(request.stretches, parts, gaps, strict=True):
+            self.collisions.arrange(request.world, stretch.held, stretch.touched)
+            if self.collisions.first_collision(part, gap, step) is not None:
+                return True
+        return False
+
+    def _follow_fixed(self, stretches: list[Stretch], start: FloatArray | None) -> FloatArray:
+        """Joints for the stretches that must be followed; a free one gets its first and last posture, repeated."""
+        ends = [s if not s.free else Stretch(s.poses[[0, -1]], s.openings[[0, -1]], True) for s in stretches]
+        parts = np.split(follow(self._robot, ends, start), np.cumsum([len(s) for s in ends])[:-1])
+        out = []
+        for stretch, part in zip(stretches, parts, strict=True):
+            half = len(stretch) // 2
+            full = np.repeat(part, [half, len(stretch) - half], axis=0) if stretch.free else part
+            out.append(full)
+        return np.concatenate(out)
+
+    def _find_collisions(self, request: PlanRequest, parts: list[FloatArray], blocked: dict[int, PlanFailure]) -> None:
+        for index, stretch in enumerate(request.stretches):
+            if index in blocked:
+                continue
+            joints, openings = parts[index], stretch.openings
+            if index + 1 < len(parts):
+                # The step into the next stretch belongs to this one's contacts.
+                joints = np.concatenate([joints, parts[index + 1][:1]])
+                openings = np.concatenate([openings, request.stretches[index + 1].openings[:1]])
+            self.collisions.arrange(request.world, stretch.held, stretch.touched)
+            at = self.collisions.first_collision(joints, openings, CHECK_STEP)
+            if at is None:
+                continue
+            span = slice(at, at + 2)
+            cause = self.collisions.cause(joints[span], openings[span], CHECK_STEP)
+            failure = PlanFailure(cause, index, f"{cause.value.replace('_', ' ')} in step {at} of stretch {index}")
+            if not (request.at_rest and stretch.free):
+                raise failure
+            blocked[index] = failure
+
+    def _way_around(
+        self, request: PlanRequest, parts: list[FloatArray], index: int, rng: np.random.Generator
+    ) -> tuple[str, FloatArray]:
+        stretch = request.stretches[index]
+        self.collisions.arrange(request.world, stretch.held, stretch.touched)
+        start, goal = parts[index][0], parts[index][-1]
+        # The narrowest setting of the fingers that is not less than any on the way is safe for all of them.
+        openings = stretch.openings.max(axis=0)
+        for name, posture in (("start", start), ("goal", goal)):
+            if self.collisions.collides(posture, openings):
+                raise PlanFailure(Failure.NO_PATH, index, f"the {name} of stretch {index} collides")
+        line = self._timed(np.stack([start, goal]), len(stretch))
+        if self._free(line, openings):
+            return "joint_line", line
+        path = self._search(start, goal, openings, rng)
+        if path is None:
+            raise PlanFailure(Failure.NO_PATH, index, f"RRT-Connect found no way through stretch {index}")
+        for candidate in (self._timed(path, len(stretch), rounded=True), self._timed(path, len(stretch))):
+            if self._free(candidate, openings):
+                return "rrt", candidate
+        raise PlanFailure(Failure.NO_PATH, index, f"the way found through stretch {index} is too tight")
+
+    def _free(self, joints: FloatArray, openings: FloatArray) -> bool:
+        gaps = np.tile(openings, (len(joints), 1))
+        return self.collisions.first_collision(joints, gaps, CHECK_STEP) is None
+
+    def _search(
+        self, start: FloatArray, goal: FloatArray, openings: FloatArray, rng: np.random.Generator
+    ) -> FloatArray | None:
+        """Corners (n, 12) rad of a collision-free path, shortened; None if there is none."""
+        scene = self.collisions.scene
+        seed = int(rng.integers(1, 2**31 - 1))
+        scene.setRngSeed(seed)
+        scene.setJointPositions(self.collisions.posture(start, openings))
+        search = rrt.RRT(
+            scene,
+            rrt.RRTOptions(
+                group_name=_GROUP,
+                max_nodes=_LARGEST_TREE,
+                collision_check_step_size=_SEARCH_STEP,
+                rrt_connect=True,
+            ),
+        )
+        search.setRngSeed(seed)
+        names = self._robot.joint_names
+        try:
+            path = search.plan(rp.JointConfiguration(names, start), rp.JointConfiguration(names, goal))
+        except RuntimeError:
+            return None
+        options = rp.PathShortcuttingOptions(
+            group_name=_GROUP, max_step_size=_SEARCH_STEP, max_iters=_SHORTCUTS, seed=seed
+        )
+        path = rp.PathShortcutter(scene, options).shortcut(path)
+        order = [path.joint_names.index(name) for name in names]
+        return np.array([np.asarray(corner)[order] for corner in path.positions])
+
+    def _timed(self, corners: FloatArray, steps: int, rounded: bool = False) -> FloatArray:
+        """(K, 12) rad along corners (n, 12), at rest at both ends and, unless `rounded`, at every corner.
+
+        steps: at least so many; more where the limits ask for it.
+        """
+        legs = np.diff(corners, axis=0)
+        speed, push = self._robot.velocity_limits.ravel(), self._robot.acceleration_limits.ravel()
+        # A minimum-jerk motion peaks at 1.875 of its mean velocity and 5.77 of its mean acceleration.
+        seconds = np.maximum(
+            (1.875 * np.abs(legs) / speed).max(axis=1), np.sqrt((5.77 * np.abs(legs) / push).max(axis=1))
+        )
+        seconds = np.maximum(1.15 * seconds, 2 / self._rate_hz)
+        if not rounded:
+            shares = seconds / seconds.sum()
+            counts = np.ceil(np.maximum(seconds * self._rate_hz, shares * (steps - 1))).astype(int)
+            rows = [corners[:1]]
+            for leg, count, corner in zip(legs, counts, corners[:-1], strict=True):
+                rows.append(corner + _minimum_jerk(np.arange(1, count + 1) / count)[:, None] * leg)
+            return np.concatenate(rows)
+        dense = np.linspace(0.0, 1.0, 200)
+        nodes = np.r_[0.0, np.cumsum(seconds)] / seconds.sum()
+        path = np.stack([np.interp(dense, nodes, column) for column in corners.T], axis=1)
+        smooth = gaussian_filter1d(path, 6.0, axis=0, mode="nearest")
+        weight = np.clip(np.minimum(np.arange(200), np.arange(200)[::-1]) / 12.0, 0.0, 1.0)[:, None]
+        path = weight * smooth + (1 - weight) * path
+        count = max(steps - 1, int(np.ceil(1.875 * seconds.sum() * self._rate_hz)))
+        share = _minimum_jerk(np.arange(count + 1) / count)
+        return np.stack([np.interp(share, dense, column) for column in path.T], axis=1)
+
+    def _as_driven(self, stretch: Stretch, joints: FloatArray) -> Stretch:
+        """The stretch with the poses that the joints reach, and its openings spread over the new number of steps."""
+        poses = np.stack([self._robot.fk(arm, joints[:, 6 * arm : 6 * arm + 6]) for arm in (0, 1)], axis=1)
+        old, new = np.linspace(0, 1, len(stretch)), np.linspace(0, 1, len(joints))
+        openings = np.stack([np.interp(new, old, stretch.openings[:, arm]) for arm in (0, 1)], axis=1)
+        return Stretch(poses, openings, stretch.free, stretch.held, stretch.touched)
+
+
+def _minimum_jerk(s: FloatArray) -> FloatArray:
+    return np.asarray(s**3 * (10 - 15 * s + 6 * s**2))
