@@ -64,7 +64,7 @@ class Cell:
         self._max_opening = np.array([arm.max_opening for arm in arms])
         self._joints = self._addresses(self.joint_names)
         self._fingers = self._addresses(self.finger_names)
-        self._mimics = self._addresses([name.replace("finger_joint", "finger_mimic_joint") for name in self.finger_names])
+        self._mimics = self._addresses([name.replace("_joint", "_mimic_joint") for name in self.finger_names])
         self._joint_servos = np.array([self.model.actuator(name).id for name in self.joint_names])
         self._filters = self.model.actuator_actadr[self._joint_servos]
         self._finger_servos = np.array([self.model.actuator(name).id for name in self.finger_names])
@@ -115,7 +115,9 @@ class Cell:
         """
         joints, gaps = np.asarray(q, dtype=np.float64), np.asarray(openings, dtype=np.float64)
         if joints.shape != (12,) or gaps.shape != (2,) or not (np.isfinite(joints).all() and np.isfinite(gaps).all()):
-            raise CellError(f"a command is 12 finite joint positions and 2 openings; got {joints.shape} and {gaps.shape}")
+            raise CellError(
+                f"a command is 12 finite joint positions and 2 finite openings; got {joints.shape} and {gaps.shape}"
+            )
         self.data.ctrl[self._joint_servos] = joints
         self.data.ctrl[self._finger_servos] = np.clip(gaps, 0.0, self._max_opening) / 2
 
@@ -248,7 +250,7 @@ class Cell:
 
 
 class CameraView:
-    """Renders the cell from joint positions alone, with its own copy of the state. Belongs to the thread that makes it."""
+    """Renders the cell from joint positions, with its own copy of the state. Belongs to the thread that makes it."""
 
     def __init__(self, model: mujoco.MjModel, camera: Camera) -> None:
         self._model = model

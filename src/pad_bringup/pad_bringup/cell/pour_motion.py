@@ -1,7 +1,7 @@
 """How to pour: both grippers' poses over time, for whoever has the hands.
 
-The motion is a path of the two objects (lift, meet, tilt, come back); a gripper that has grasped moves rigidly with its object.
-The synthetic human and the scripted robot use the same path with their own grasps.
+The motion is a path of the two objects (lift, meet, tilt, come back); a gripper that has grasped moves rigidly with its
+object. The synthetic human and the scripted robot use the same path with their own grasps.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def pour_motion(
     first_openings = np.asarray(start_openings, dtype=np.float64)
     keys = {name: _object_keys(name, np.asarray(objects[name], dtype=np.float64)) for name in HELD_OBJECTS}
     duration = keys["bottle"][-1][0]
-    stamps = np.arange(int(round(duration * rate)) + 1) / rate
+    stamps = np.arange(round(duration * rate) + 1) / rate
     # Filtered on a fine grid, so that the path does not depend on the rate.
     fine = np.arange(0.0, duration + 1.0, 0.005)
     object_poses = {}
@@ -190,12 +190,12 @@ def _object_keys(name: str, pose: FloatArray) -> list[_Key]:
         (_LIFTED, 0.7 * x + 0.3 * mx, 0.75 * y + 0.25 * (my - 0.12), top + 0.08, 0.05, 0.6 * yaw),
     ]
     for stamp, degrees, ahead, above in (
-        (_MET, 40.0, -0.045, 0.050),
-        (6.3, 88.0, -0.022, 0.034),
-        (_TILTED - 0.3, 118.0, -0.012, 0.026),
-        (_TILTED, 122.0, -0.012, 0.026),
-        (_TILTED + 0.3, 116.0, -0.016, 0.032),
-        (8.4, 62.0, -0.075, 0.110),
+        (_MET, 40.0, -0.052, 0.040),
+        (6.3, 84.0, -0.040, 0.024),
+        (_TILTED - 0.3, 118.0, -0.026, 0.018),
+        (_TILTED, 122.0, -0.024, 0.018),
+        (_TILTED + 0.3, 116.0, -0.028, 0.026),
+        (8.4, 62.0, -0.085, 0.110),
     ):
         tilt = np.radians(degrees)
         table.append((stamp, mx, *mouth(tilt, my + ahead, rim + above), tilt, 0.0))

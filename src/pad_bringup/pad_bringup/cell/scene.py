@@ -31,11 +31,11 @@ _VISUAL_GROUP, _COLLISION_GROUP = 1, 3
 _WALL_SEGMENTS = 14
 # Servos of the six joints.
 _STIFFNESS = (40000.0, 40000.0, 25000.0, 8000.0, 8000.0, 4000.0)
-_DAMPING = (600.0, 600.0, 350.0, 80.0, 80.0, 40.0)
+_DAMPING = (400.0, 400.0, 250.0, 80.0, 80.0, 40.0)
 _EFFORT = (150.0, 150.0, 150.0, 28.0, 28.0, 28.0)
 _ARMATURE = (0.3, 0.3, 0.2, 0.05, 0.05, 0.03)
 # s. Commands come in steps of 8 ms; unfiltered, each would shake the hand enough for a held object to slip.
-_COMMAND_FILTER = 0.015
+_COMMAND_FILTER = 0.01
 # The finger joint's servo; both fingers share its force (N).
 _GRIPPER_FORCE, _GRIPPER_STIFFNESS, _GRIPPER_DAMPING = 60.0, 8000.0, 160.0
 # Radius (m) of the spheres that the pads touch with.
@@ -64,15 +64,15 @@ def build_spec(
     """The scene as an editable specification: table, lights, camera, objects; call `.compile()` when done adding.
 
     robots: whether the two arms are in it.
-    objects_dynamic: True: free bodies with mass and colliders, and the drink. False: each object is a motion-captured body
-        without contacts (set `data.mocap_pos`, `data.mocap_quat` (w, x, y, z) at `model.body(body_name(n)).mocapid[0]`),
-        and there is no drink.
+    objects_dynamic: True: free bodies with mass and colliders, and the drink. False: each object is a motion-captured
+        body without contacts (set `data.mocap_pos`, `data.mocap_quat` (w, x, y, z) at
+        `model.body(body_name(n)).mocapid[0]`), and there is no drink.
     task: which objects.
     description: xacro of the cell; by default the package's own.
     camera: pinhole camera; its size sets the off-screen buffer. By default `config/cameras/cell.yaml`.
 
-    Body names: `body_name(object)`. Camera name: `CAMERA`. Visible geometry is in group 1, colliders in group 3 (hidden), so a
-    skin or geom that should be seen goes into group 0 to 2.
+    Body names: `body_name(object)`. Camera name: `CAMERA`. Visible geometry is in group 1, colliders in group 3
+    (hidden), so a skin or geom that should be seen goes into group 0 to 2.
 
     Raises:
         CellError: unknown task, or a description that MuJoCo cannot read.
@@ -225,7 +225,8 @@ def _equip_robots(spec: mujoco.MjSpec) -> None:
         gripper.set_to_position(kp=_GRIPPER_STIFFNESS, kv=_GRIPPER_DAMPING)
         gripper.forcelimited, gripper.forcerange = True, [-_GRIPPER_FORCE, _GRIPPER_FORCE]
         coupling = spec.add_equality(
-            name=f"{arm}_fingers", type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=mimic, name2=finger
+            name=f"{arm}_fingers", type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=mimic,
+            name2=finger,
         )
         coupling.data[:5] = [0, 1, 0, 0, 0]
         coupling.solref = [0.004, 1.0]
@@ -235,8 +236,8 @@ def _equip_robots(spec: mujoco.MjSpec) -> None:
 def _add_pad_contacts(spec: mujoco.MjSpec, finger: str, own: int) -> None:
     """Cover the face of a finger's pad with small spheres, which touch the objects in the pad's place.
 
-    Sphere against cylinder is solved exactly and gives a patch of steady contacts; box against cylinder gives one that jumps,
-    and held objects creep out of the grip.
+    Sphere against cylinder is solved exactly and gives a patch of steady contacts; box against cylinder gives one that
+    jumps, and held objects creep out of the grip.
     """
     pad = spec.geom(f"{finger}_pad")
     pad.conaffinity &= ~_OUTSIDE
@@ -339,7 +340,7 @@ def _add_vessel_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, mod
         circumference, model.height, model.texture.base, model.texture.inks, model.texture.seed
     )
     # MuJoCo puts v = 0 at the first row; the strip after the label is plain.
-    strip = int(round(picture.shape[0] * (1 / LABEL_SHARE - 1)))
+    strip = round(picture.shape[0] * (1 / LABEL_SHARE - 1))
     plain = np.full((strip, picture.shape[1], 3), model.texture.base, np.uint8)
     _add_picture(spec, f"{name}_label", np.concatenate([picture[::-1], plain]))
     mesh = vessel(model.outer, model.wall, model.floor)
@@ -355,7 +356,7 @@ def _add_vessel_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, mod
 
 
 def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects) -> None:
-    """Balls that slide without friction and without turning: a liquid's grain needs neither, and arches would block the neck."""
+    """Balls that slide without friction or turning: a liquid's grain needs neither, and arches would block the neck."""
     drink = objects.drink
     for k, position in enumerate(drink_positions(objects.models[drink.container], drink)):
         body = spec.worldbody.add_body(name=ball_name(k))
@@ -364,7 +365,7 @@ def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects) -> None:
             direction = [0.0, 0.0, 0.0]
             direction[axis] = 1.0
             body.add_joint(
-                name=f"{ball_name(k)}_{'xyz'[axis]}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=direction, damping=1e-4, ref=0.0
+                name=f"{ball_name(k)}_{'xyz'[axis]}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=direction, damping=1e-4
             )
         body.pos = home
         body.add_geom(

@@ -21,7 +21,8 @@ SQUEEZE = 0.02
 class ScriptedRun:
     """joints: (T, 12) rad and openings: (T, 2) m as commanded at 125 Hz; outcome at the end.
 
-    tracking_error: (T, 2) m between commanded and true TCP. slip: m by which the bottle moved in its gripper while held.
+    tracking_error: (T, 2) m between commanded and true TCP.
+    slip: m by which the bottle moved in its gripper while held.
     """
 
     joints: NDArray[np.float64]

@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class TexturedMesh:
-    """vertices: (V, 3) m; normals: (V, 3); texture: (V, 2) in [0, 1], v up; faces: (F, 3) indices, counter-clockwise outside."""
+    """A surface with a texture.
+
+    vertices: (V, 3) m. normals: (V, 3). texture: (V, 2) in [0, 1]; v = 0 is the texture's first row.
+    faces: (F, 3) indices, counter-clockwise seen from outside.
+    """
 
     vertices: NDArray[np.float64]
     normals: NDArray[np.float64]
@@ -21,7 +25,7 @@ class TexturedMesh:
 
 
 LABEL_SHARE = 0.94
-"""Share of the texture's height that the label takes; the strip above it is the plain colour of everything else."""
+"""Share of the texture's height that the label takes; the rest is the plain colour of everything else."""
 
 
 def vessel(outer: Sequence[tuple[float, float]], wall: float, floor: float, segments: int = 48) -> TexturedMesh:
@@ -60,7 +64,10 @@ def vessel(outer: Sequence[tuple[float, float]], wall: float, floor: float, segm
             faces += [np.column_stack([a, a + 1, b + 1]), np.column_stack([a, b + 1, b])]
         count += len(rows) * (segments + 1)
     return TexturedMesh(
-        np.concatenate(vertices), np.concatenate(normals), np.concatenate(texture), np.concatenate(faces).astype(np.int32)
+        np.concatenate(vertices),
+        np.concatenate(normals),
+        np.concatenate(texture),
+        np.concatenate(faces).astype(np.int32),
     )
 
 

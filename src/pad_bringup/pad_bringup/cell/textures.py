@@ -63,16 +63,18 @@ def _draw(
     else:
         count = (3, 4, 5)[kind]
         angles = turn + np.arange(count) * 2 * np.pi / count + rng.uniform(-0.25, 0.25, count)
-        corners = centre + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1) * rng.uniform(0.6, 1.2, (count, 1))
+        rays = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        corners = centre + radius * rng.uniform(0.6, 1.2, (count, 1)) * rays
     width = picture.shape[1]
     for offset in (-width, 0, width):
         if corners is None:
-            at = (int(round(centre[0] + offset)), int(round(centre[1])))
-            cv2.circle(picture, at, int(radius * 0.7), colour, thickness=max(2, int(radius * 0.35)), lineType=cv2.LINE_AA)
+            at = (round(centre[0] + offset), round(centre[1]))
+            thickness = max(2, int(radius * 0.35))
+            cv2.circle(picture, at, int(radius * 0.7), colour, thickness=thickness, lineType=cv2.LINE_AA)
         else:
-            points = np.round(corners + [offset, 0]).astype(np.int32)
+            points = np.round(corners + np.array([offset, 0])).astype(np.int32)
             cv2.fillPoly(picture, [points], colour, lineType=cv2.LINE_AA)
 
 
 def _even(value: float) -> int:
-    return int(round(value / 2)) * 2
+    return round(value / 2) * 2
