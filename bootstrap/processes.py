@@ -37,9 +37,8 @@ class Children:
         """Run the command with stdout and stderr going to `log`, and each line to `on_line`; the exit status."""
         log.parent.mkdir(parents=True, exist_ok=True)
         words = [str(word) for word in command]
-        with log.open("a") as sink:
+        with log.open("a", buffering=1) as sink:
             sink.write(f"$ {' '.join(words)}\n")
-            sink.flush()
             with self._guard:
                 if self._stopped:
                     raise SetupError("interrupted")
@@ -69,7 +68,6 @@ class Children:
                 return child.wait()
             finally:
                 child.stdout.close()
-                sink.flush()
                 with self._guard:
                     self._running.discard(child)
 
