@@ -122,7 +122,7 @@ def _make(
     installer = packages.Installer(layout, environment, children, progress)
     repaired = installer.repair()
     if repaired:
-        progress.say(f"an earlier installation was cut off: {repaired} packages come again")
+        progress.say(f"an earlier installation was cut off; half-installed packages that come again: {repaired}")
     tools = sections["build"] + [pin for pin in sections["run"] if pin.key == "numpy"]
     if host is None:
         tools = sections["ros"] + tools
