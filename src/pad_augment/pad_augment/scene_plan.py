@@ -100,27 +100,25 @@ class ScenePlanner:
             except PlanFailure as failure:
                 tries += 1
                 phase = phases[failure.stretch]
-                if failure.code in _TOO_FAST and tries <= _TRIES_TO_SLOW:
-                    pace = self._slower(pace, phase.kind, failure)
+                slower = self._slower(pace, phase.kind, failure) if tries <= _TRIES_TO_SLOW else None
+                if slower is not None:
+                    pace = slower
                 elif self._planner.finds_ways and phase.stretch.free and not pace.stops:
-                    pace = replace(pace, stops=True)
+                    pace = replace(self._pace, stops=True)
+                    tries = 0
                 elif phase.kind in (SegmentKind.SYNC_SKILL, SegmentKind.IDLE) and failure.code not in _TOO_FAST:
                     raise _MeetingFailure(failure) from failure
                 else:
                     raise
 
-    def _slower(self, pace: Pace, kind: SegmentKind, failure: PlanFailure) -> Pace:
-        """The pace at which the failed phase keeps the limits.
-
-        Raises:
-            PlanFailure: that would be slower than allowed.
-        """
+    def _slower(self, pace: Pace, kind: SegmentKind, failure: PlanFailure) -> Pace | None:
+        """The pace at which the failed phase keeps the limits; None if that is slower than allowed, or not the matter."""
+        if failure.code not in _TOO_FAST:
+            return None
         factor = 1.08 * (failure.excess if failure.code is Failure.VELOCITY else np.sqrt(failure.excess))
         name = "skill" if kind in (SegmentKind.SYNC_SKILL, SegmentKind.IDLE) else "motion"
         slower = getattr(pace, name) * factor
-        if slower > getattr(self._config, f"slowest_{name}"):
-            raise failure
-        return replace(pace, **{name: slower})
+        return replace(pace, **{name: slower}) if slower <= getattr(self._config, f"slowest_{name}") else None
 
     def pushed(self, scene: ScenePlan, rng: np.random.Generator) -> tuple[int, ScenePlan] | None:
         """The scene from a random step on, with both arms pushed off their path there and led back to it.

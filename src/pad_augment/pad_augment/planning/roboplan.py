@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from pad_augment.kinematics import Robot
 from pad_augment.planning.collisions import CollisionScene
+from pad_augment.planning.dynamics import limit_ratios
 from pad_augment.planning.following import check_dynamics, follow
 from pad_augment.planning.interface import Failure, Plan, PlanFailure, PlanRequest, Shape, Stretch
 
@@ -23,6 +24,8 @@ _SEARCH_STEP = 0.05
 _LARGEST_TREE = 2000
 _SHORTCUTS = 100
 _GROUP = "both_arms"
+_HASTE = 1.3
+"""Times a limit: a straight line that asks for more passes too near a singularity or changes the arm's posture."""
 
 
 class RoboplanPlanner:
@@ -51,6 +54,8 @@ class RoboplanPlanner:
             blocked[failure.stretch] = failure
             joints = self._follow_fixed(stretches, request.start)
         parts = np.split(joints, np.cumsum([len(s) for s in stretches])[:-1])
+        if request.at_rest:
+            self._find_jumps(stretches, parts, blocked)
         self._find_collisions(request, parts, blocked)
         ways = ["line"] * len(stretches)
         for index in sorted(blocked):
@@ -89,6 +94,15 @@ class RoboplanPlanner:
             full = np.repeat(part, [half, len(stretch) - half], axis=0) if stretch.free else part
             out.append(full)
         return np.concatenate(out)
+
+    def _find_jumps(self, stretches: list[Stretch], parts: list[FloatArray], blocked: dict[int, PlanFailure]) -> None:
+        """Free stretches in which an arm turns over into another posture: slowing down does not help there."""
+        for index, stretch in enumerate(stretches):
+            if not stretch.free or index in blocked:
+                continue
+            velocity, acceleration = limit_ratios(self._robot, parts[index], self._rate_hz)
+            if max(velocity.max(), acceleration.max()) > _HASTE:
+                blocked[index] = PlanFailure(Failure.VELOCITY, index, f"an arm turns over in stretch {index}", _HASTE)
 
     def _find_collisions(self, request: PlanRequest, parts: list[FloatArray], blocked: dict[int, PlanFailure]) -> None:
         for index, stretch in enumerate(request.stretches):
