@@ -14,10 +14,6 @@ import numpy as np
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
-from pad_msgs.msg import CellOutcome, SafetyState
-from pad_msgs.srv import LocaliseKeypoints, ResetCell
-from pad_parse import qos
-from pad_parse.recording.images import colour_image, stamp_seconds
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
@@ -25,6 +21,10 @@ from pad_bringup import names
 from pad_bringup.errors import EpisodeError
 from pad_bringup.session import Session
 from pad_bringup.success import EpisodeResult
+from pad_msgs.msg import CellOutcome, SafetyState
+from pad_msgs.srv import LocaliseKeypoints, ResetCell
+from pad_parse import qos
+from pad_parse.recording.images import colour_image, stamp_seconds
 
 SAFETY_COUNTERS = ("position_limited", "velocity_limited", "acceleration_limited", "rejected_chunks", "stale_holds")
 

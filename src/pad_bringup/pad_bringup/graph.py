@@ -12,12 +12,11 @@ from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
-from pad_parse.errors import PadParseError
-from pad_parse.task import TaskSpec, known_tasks
-
 from pad_bringup import names, store
 from pad_bringup.errors import GraphError, ResourceError
 from pad_bringup.resources import named_or_path
+from pad_parse.errors import PadParseError
+from pad_parse.task import TaskSpec, known_tasks
 
 ParameterValue = bool | int | float | str
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pad_augment.description import urdf_text
 from pad_augment.kinematics import RobotProfile
-
 from pad_bringup.urdf_scene import UrdfScene
 
 

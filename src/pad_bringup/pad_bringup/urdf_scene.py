@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
-from pad_parse import geometry
 
 from pad_bringup.errors import ViewerError
+from pad_parse import geometry
 
 _GREY = (160, 165, 172)
 

@@ -9,12 +9,12 @@ from pad_bringup.resources import resource
 pytest.importorskip("launch.actions", reason="`launch` is not installed: it comes with a ROS 2 distribution, not from PyPI")
 pytest.importorskip("launch_ros", reason="`launch_ros` is not installed: it comes with a ROS 2 distribution")
 
-import launch  # noqa: E402
-from launch.actions import DeclareLaunchArgument  # noqa: E402
-from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
-from launch_ros.actions import LifecycleNode, Node  # noqa: E402
+import launch
+from launch.actions import DeclareLaunchArgument
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import LifecycleNode, Node
 
-from pad_bringup.launch_description import graph_actions  # noqa: E402
+from pad_bringup.launch_description import graph_actions
 
 
 def load(name):

@@ -12,10 +12,10 @@ pytest.importorskip("launch.actions", reason="`launch` is not installed: it come
 launch_pytest = pytest.importorskip("launch_pytest", reason="`launch_pytest` is not installed: it comes with a ROS 2 distribution")
 pytest.importorskip("launch_ros", reason="`launch_ros` is not installed: it comes with a ROS 2 distribution")
 
-import launch  # noqa: E402
-from launch.actions import ExecuteProcess  # noqa: E402
+import launch
+from launch.actions import ExecuteProcess
 
-from pad_bringup import launch_description  # noqa: E402
+from pad_bringup import launch_description
 
 
 def process(package, executable, name, **rest):

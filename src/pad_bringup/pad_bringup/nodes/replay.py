@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from pad_parse import qos
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -21,6 +20,7 @@ from rosgraph_msgs.msg import Clock
 
 from pad_bringup import names
 from pad_bringup.errors import ReplayError
+from pad_parse import qos
 
 _CAMERA_TOPICS = (names.COLOR_IMAGE, names.COLOR_INFO, names.ALIGNED_DEPTH_IMAGE)
 _TICK = 10_000_000  # ns of recorded time between two clock messages
