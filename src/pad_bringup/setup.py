@@ -21,6 +21,7 @@ setup(
     name="pad_bringup",
     version="0.1.0",
     packages=find_packages(exclude=["test"]),
+    package_data={"pad_bringup.report": ["*.j2", "*.css", "*.js"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/pad_bringup"]),
         ("share/pad_bringup", ["package.xml"]),

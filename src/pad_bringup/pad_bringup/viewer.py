@@ -11,29 +11,13 @@ from numpy.typing import NDArray
 from pad_parse import geometry
 from pad_parse.demonstration import KeypointState
 
+from pad_bringup.colours import group_colours
 from pad_bringup.errors import ViewerError
 from pad_bringup.urdf_scene import UrdfScene
 
 HOST = "127.0.0.1"
 _PORTS_TRIED = 20
-# Told apart by colour-blind people as well (Okabe and Ito).
-PALETTE: tuple[tuple[int, int, int], ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-    (120, 120, 120),
-)
 _LOST = (90, 90, 90)
-
-
-def group_colours(groups: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-    """A colour (r, g, b; 0 to 255) for every group, in order of first appearance."""
-    distinct = list(dict.fromkeys(groups))
-    return {group: PALETTE[i % len(PALETTE)] for i, group in enumerate(distinct)}
 
 
 class Viewer:
