@@ -9,8 +9,27 @@ import numpy as np
 from pad_parse import geometry
 from pad_parse.smoothing import smooth_scalars
 
+_IN_THE_AIR = 0.015
+"""m above its first place, where an object does not stay without a hand."""
+_LAST_CENTIMETRE = 0.15
+"""s that closing fingers take from `arrival` to their rest."""
 MOTION_WINDOW = 0.2
 """s; the object's displacement over this time decides whether it moves."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """An upright round body in the object's frame: axis at (x, y), radius and top in m."""
+
+    x: float
+    y: float
+    radius: float
+    top: float
+
+    def encloses(self, points: np.ndarray) -> np.ndarray:
+        """(...,) bool: points (..., 3) in the object's frame that lie well inside, where no fingertip can be."""
+        away = np.hypot(points[..., 0] - self.x, points[..., 1] - self.y)
+        return np.asarray((away < 0.75 * self.radius) & (points[..., 2] < self.top))
 
 
 @dataclass(frozen=True)
@@ -81,20 +100,21 @@ def motion_onset(stamps: np.ndarray, poses: np.ndarray, lever: np.ndarray, first
 def find_holds(
     stamps: np.ndarray,
     hand_poses: np.ndarray,
-    openings: np.ndarray,
+    tips: np.ndarray,
     object_poses: dict[str, np.ndarray],
     object_points: dict[str, np.ndarray],
     arms_of: dict[str, tuple[int, ...]],
     *,
+    bodies: dict[str, Body] | None = None,
     near: float = 0.10,
-    arrival: float = 0.020,
+    arrival: float = 0.012,
 ) -> list[Hold]:
     """Which hand holds which object when.
 
-    stamps (T,) s; hand_poses (T, 2, 4, 4) with nan where a hand is not seen; openings (T, 2) m, nan likewise;
-    object_poses name -> (T, 4, 4); object_points name -> (M, 3) m in the object's frame; arms_of name -> arms that may
-    handle it; near: m from the fingertips' midpoint to the nearest object point; arrival: m, how still a hand stays in
-    the object's frame once it has arrived.
+    stamps (T,) s; hand_poses (T, 2, 4, 4) with nan where a hand is not well seen; tips (T, 2, 3) m, fingertips of each,
+    badly seen ones too; object_poses name -> (T, 4, 4); object_points name -> (M, 3) m in the object's frame; arms_of
+    name -> arms that may handle it; bodies: shapes of objects in their frames, where known; near: m from the gripper's
+    origin to the nearest object point; arrival: m, how still fingertips rest in the object's frame once they hold it.
     """
     holds: list[Hold] = []
     for name, poses in object_poses.items():
@@ -106,13 +126,16 @@ def find_holds(
         distance = np.stack(
             [_distance(hand_poses[:, arm, :3, 3], poses, points) for arm in (0, 1)], axis=1
         )  # (T, 2), nan where unseen
-        for start, end in _motions(stamps, is_moving, distance, near):
+        for start, end in _motions(is_moving, poses, distance, near):
             arm = _holder(distance[start:end], arms_of[name], near)
             if arm is None:
                 continue
             onset = motion_onset(stamps, poses, lever, start) if start > 0 else 0
-            first = _grasp_frame(stamps, hand_poses[:, arm], openings[:, arm], poses, onset, end, arrival)
-            last = _release_frame(stamps, openings[:, arm], distance[:, arm], onset, end, near)
+            relative = geometry.transform_points(geometry.inverse(poses), tips[:, arm, None])[:, 0]
+            if bodies is not None and name in bodies:
+                relative = np.where(bodies[name].encloses(relative)[:, None], np.nan, relative)
+            first = _grasp_frame(stamps, relative, onset, end, arrival)
+            last = _release_frame(stamps, relative, distance[:, arm], end, near, arrival)
             holds.append(Hold(arm, name, first, last, onset))
     return _without_overlap(holds)
 
@@ -130,8 +153,8 @@ def _distance(positions: np.ndarray, poses: np.ndarray, points: np.ndarray) -> n
     return np.linalg.norm(local[:, None] - reference, axis=2).min(axis=1)
 
 
-def _motions(stamps: np.ndarray, is_moving: np.ndarray, distance: np.ndarray, near: float) -> list[tuple[int, int]]:
-    """Runs of motion, joined across pauses in which a hand stays with the object."""
+def _motions(is_moving: np.ndarray, poses: np.ndarray, distance: np.ndarray, near: float) -> list[tuple[int, int]]:
+    """Runs of motion, joined across pauses in which a hand stays with the object or the object is in the air."""
     joined: list[tuple[int, int]] = []
     for start, end in runs(is_moving):
         if joined:
@@ -139,7 +162,8 @@ def _motions(stamps: np.ndarray, is_moving: np.ndarray, distance: np.ndarray, ne
             pause = distance[before:start]
             nearest = pause[np.isfinite(pause).any(axis=1)]
             away = len(nearest) > 0 and bool((np.nanmin(nearest, axis=1) > 1.3 * near).mean() > 0.3)
-            if not away:
+            in_the_air = float(poses[before:start, 2, 3].mean() - poses[0, 2, 3]) > _IN_THE_AIR
+            if not away or in_the_air:
                 joined[-1] = (joined[-1][0], end)
                 continue
         joined.append((start, end))
@@ -159,68 +183,50 @@ def _holder(distance: np.ndarray, arms: tuple[int, ...], near: float) -> int | N
     return best if best is None or best_share > 0.2 else None
 
 
-def _grasp_frame(
-    stamps: np.ndarray,
-    hand: np.ndarray,
-    openings: np.ndarray,
-    poses: np.ndarray,
-    onset: int,
-    end: int,
-    arrival: float,
-) -> int:
-    """First frame of the grasp: the hand has stopped closing and stands still relative to the object."""
+def _grasp_frame(stamps: np.ndarray, tips: np.ndarray, onset: int, end: int, settle: float) -> int:
+    """First frame of the grasp: from there on the fingertips (T, 3), in the object's frame, rest where they hold it."""
     if onset == 0:
         return 0
-    begin = int(np.searchsorted(stamps, stamps[onset] - 1.5))
-    window = slice(begin, onset + 1)
-    spread = 0.004
-    smooth = smooth_scalars(stamps[window], openings[window, None], half_window=0.12, order=1, spread=spread)[:, 0]
-    held = openings[onset : min(end, onset + 60)]
-    held = held[np.isfinite(held)]
-    seen = np.isfinite(smooth)
-    first = begin
-    if len(held) >= 3 and seen.any():
-        closed_at = float(np.median(held))
-        widest = float(np.nanmax(smooth))
-        if widest - closed_at > 0.010:
-            threshold = closed_at + 0.2 * (widest - closed_at)
-            open_frames = np.nonzero(seen & (smooth > threshold))[0]
-            first = begin + int(open_frames[-1]) + 1 if len(open_frames) else begin
-    # A hand that closes on its way is not a grasp yet: it must have arrived at the object.
-    relative = geometry.transform_points(geometry.inverse(poses[window]), hand[window, None, :3, 3])[:, 0]
-    relative = smooth_scalars(stamps[window], relative, half_window=0.12, order=1, spread=0.006)
+    begin = int(np.searchsorted(stamps, stamps[onset] - 2.0))
+    last = min(end, int(np.searchsorted(stamps, stamps[onset] + 0.7)) + 1)
+    relative = smooth_scalars(stamps[begin:last], tips[begin:last], half_window=0.12, order=1, spread=0.006)
     known = np.nonzero(np.isfinite(relative).all(axis=1))[0]
     if not len(known):
         return onset
-    arrived = np.median(relative[known[-3:]], axis=0)
-    away = np.nonzero(np.linalg.norm(relative - arrived, axis=1) > arrival)[0]
-    if len(away):
-        first = max(first, begin + int(away[-1]) + 1)
-    return min(first, onset)
+    at_rest = known[known >= max(0, onset - begin - 3)]
+    rest = np.median(relative[at_rest if len(at_rest) else known[-3:]], axis=0)
+    away = np.linalg.norm(relative[known] - rest, axis=1)
+    limit = max(settle, 0.12 * float(np.percentile(away, 95)))
+    moving_in = np.nonzero((away > limit) & (known + begin < onset))[0]
+    if not len(moving_in):
+        return begin
+    left = begin + int(known[moving_in[-1]])
+    settled = known[moving_in[-1] + 1 :]
+    right = min(begin + int(settled[0]) if len(settled) else onset, onset)
+    if right - left > 3:
+        return (left + right) // 2  # out of sight in between: the middle is the best guess
+    return min(onset, int(np.searchsorted(stamps, stamps[left] + _LAST_CENTIMETRE)) + 1)
 
 
 def _release_frame(
-    stamps: np.ndarray, openings: np.ndarray, distance: np.ndarray, onset: int, end: int, near: float
+    stamps: np.ndarray, tips: np.ndarray, distance: np.ndarray, end: int, near: float, settle: float
 ) -> int:
-    """Frame after the last one of the hold: the hand opens or leaves after the object came to rest."""
+    """Frame after the last one of the hold: the fingertips (T, 3), object's frame, leave it after it came to rest."""
     count = len(stamps)
     if end >= count:
         return count
-    held = openings[onset:end]
-    held = held[np.isfinite(held)]
-    closed_at = float(np.median(held)) if len(held) else np.nan
-    after = openings[end:]
-    widest = np.nanmax(after) if np.isfinite(after).any() else np.nan
-    if np.isfinite(closed_at) and np.isfinite(widest) and widest - closed_at > 0.015:
-        threshold = closed_at + 0.35 * (widest - closed_at)
-        wide = np.nonzero(np.nan_to_num(after) > threshold)[0]
-        sustained = [i for i in wide if np.nanmean(after[i : i + 5]) > threshold]
-        gone = np.nonzero(np.nan_to_num(distance[end:]) > 1.3 * near)[0]
-        # The opening alone is noisy: the hand must also leave in the end.
-        if sustained and len(gone):
-            return end + min(int(sustained[0]), int(gone[0]))
     gone = np.nonzero(np.nan_to_num(distance[end:]) > 1.3 * near)[0]
-    return end + int(gone[0]) if len(gone) else count
+    if not len(gone):
+        return count
+    last = end + int(gone[0])
+    begin = max(0, end - 10)
+    relative = smooth_scalars(stamps[begin:last], tips[begin:last], half_window=0.12, order=1, spread=0.006)
+    known = np.isfinite(relative).all(axis=1)
+    if not known[: end - begin].any():
+        return last
+    rest = np.median(relative[: end - begin][known[: end - begin]], axis=0)
+    away = np.nan_to_num(np.linalg.norm(relative - rest, axis=1)) > 2 * settle
+    return max(end, begin + (int(np.argmax(away)) if away.any() else len(relative)))
 
 
 def _without_overlap(holds: list[Hold]) -> list[Hold]:

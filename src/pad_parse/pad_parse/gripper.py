@@ -14,8 +14,9 @@ import numpy as np
 from pad_parse import geometry
 from pad_parse.demonstration import KeypointState
 from pad_parse.errors import ParseError
-from pad_parse.grasping import Hold, find_holds
-from pad_parse.hands.estimator import INDEX_MCP, INDEX_TIP, MIDDLE_MCP, THUMB_TIP, WRIST
+from pad_parse.grasp_fit import GraspFit, fit_grasp
+from pad_parse.grasping import Body, Hold, find_holds
+from pad_parse.hands.estimator import INDEX_MCP, INDEX_TIP, MIDDLE_MCP, MIDDLE_TIP, THUMB_TIP, WRIST
 from pad_parse.smoothing import mean_pose, smooth_scalars, smooth_trajectory
 
 
@@ -41,7 +42,7 @@ class GripperTrack:
     """poses (T, 2, 4, 4), openings (T, 2) m, closed (T, 2), states (T, 2) of KeypointState; nan where LOST.
 
     object_poses: name -> (T, 4, 4), completed through the hands that held them. holds: who held what when.
-    offsets: per hold, the gripper in the object's frame (4, 4), constant during the hold.
+    fits: per hold, how the object is held; None if that hand was never seen.
     """
 
     poses: np.ndarray
@@ -50,7 +51,7 @@ class GripperTrack:
     states: np.ndarray
     object_poses: dict[str, np.ndarray]
     holds: list[Hold]
-    offsets: list[np.ndarray]
+    fits: list[GraspFit | None]
 
 
 def track_grippers(
@@ -67,46 +68,43 @@ def track_grippers(
     near: float = 0.10,
     arrival: float = 0.020,
     held_from_start: tuple[str, ...] = (),
+    bodies: dict[str, Body] | None = None,
 ) -> GripperTrack:
     """Both grippers over a whole recording.
 
-    stamps (T,) s; landmarks (T, 2, 21, 3) m in the task frame, nan where a hand was not seen; weights (T, 2) >= 0, how
-    much each observation counts; object_poses name -> (T, 4, 4) with nan where an object was lost; object_points name
-    -> (M, 3) m in the object's frame; arms_of name -> arms that may handle it; longest_gap s: a hand that holds
-    nothing is interpolated over at most this long; near, arrival m: see `find_holds`; held_from_start: objects known
-    to be in a hand when the recording begins.
+    stamps (T,) s; landmarks (T, 2, 21, 3) m in the task frame, nan where a hand was not seen; weights (T, 2) 0 to 1:
+    how far each observation is to be trusted; object_poses name -> (T, 4, 4) with nan where an object was lost;
+    object_points name -> (M, 3) m in the object's frame; arms_of name -> arms that may handle it; longest_gap s: a
+    hand that holds nothing is interpolated over at most this long; near, arrival m: see `find_holds`;
+    held_from_start: objects known to be in a hand when the recording begins; bodies: shapes of objects, in their
+    frames, where they are known.
     """
     count = len(stamps)
     if landmarks.shape != (count, 2, 21, 3) or weights.shape != (count, 2):
         raise ParseError(f"landmarks {landmarks.shape}, weights {weights.shape} do not fit {count} frames of two hands")
-    seen = np.isfinite(landmarks).all(axis=(2, 3)) & (weights > 0)
+    seen = np.isfinite(landmarks).all(axis=(2, 3))
+    believed = seen & (weights > 0)
     raw = np.full((count, 2, 4, 4), np.nan)
     raw[seen] = gripper_pose(landmarks[seen])
     width = np.where(seen, gripper_opening(landmarks), np.nan)
+    trusted = np.where(believed[..., None, None], raw, np.nan)
     complete = {name: _bridged(stamps, poses) for name, poses in object_poses.items()}
-    holds = find_holds(stamps, raw, width, complete, object_points, arms_of, near=near, arrival=arrival)
+    holds = find_holds(
+        stamps, trusted, _tips(landmarks), complete, object_points, arms_of, bodies=bodies, near=near, arrival=arrival
+    )
     for name in held_from_start:
         holds = _from_start(holds, name, arms_of[name][0], count)
     poses = np.full((count, 2, 4, 4), np.nan)
     openings = np.full((count, 2), np.nan)
-    states = np.full((count, 2), int(KeypointState.LOST), dtype=np.uint8)
     for arm in (0, 1):
-        weight = np.where(seen[:, arm], weights[:, arm], 0.0)
-        free = np.ones(count, dtype=bool)
+        weight = np.where(believed[:, arm], weights[:, arm], 0.0)
         poses[:, arm] = smooth_trajectory(stamps, raw[:, arm], weight, half_window=half_window)
-        openings[:, arm] = smooth_scalars(stamps, width[:, arm, None], weight, half_window=0.15, order=1, spread=0.005)[
-            :, 0
-        ]
+        openings[:, arm] = np.maximum(
+            smooth_scalars(stamps, width[:, arm, None], weight, half_window=0.15, order=1, spread=0.005)[:, 0], 0.0
+        )
         _fill_gaps(stamps, poses[:, arm], openings[:, arm], longest_gap)
-        for hold in holds:
-            if hold.arm == arm:
-                free[hold.start : hold.end] = False
-        usable = np.isfinite(poses[:, arm]).all(axis=(1, 2)) & np.isfinite(openings[:, arm])
-        states[usable & free, arm] = int(KeypointState.FILLED)
-        states[usable & free & seen[:, arm], arm] = int(KeypointState.VISIBLE)
-
     closed = np.zeros((count, 2), dtype=bool)
-    offsets = []
+    fits: list[GraspFit | None] = []
     for hold in holds:
         span = slice(hold.start, hold.end)
         closed[span, hold.arm] = True
@@ -125,28 +123,37 @@ def track_grippers(
         )
     for i, hold in enumerate(holds):
         span = slice(hold.start, hold.end)
-        offset = _hand_in_object(raw[:, hold.arm], weights[:, hold.arm], complete[hold.object], hold)
-        if (
-            not np.isfinite(offset).all()
-            and i > 0
-            and holds[i - 1].arm == hold.arm
-            and holds[i - 1].object == hold.object
-        ):
-            offset = offsets[-1]  # out of sight throughout: the grasp is the one before
-        offsets.append(offset)
-        if not np.isfinite(offset).all():
+        fit = fit_grasp(
+            stamps,
+            landmarks[:, hold.arm],
+            raw[:, hold.arm],
+            width[:, hold.arm],
+            weights[:, hold.arm],
+            complete[hold.object],
+            hold,
+            (bodies or {}).get(hold.object),
+        )
+        if fit is None and i > 0 and holds[i - 1].arm == hold.arm and holds[i - 1].object == hold.object:
+            fit = fits[-1]  # out of sight throughout: the grasp is the one before
+        fits.append(fit)
+        if fit is None:
             continue
+        offset = fit.gripper_in_object
         held = complete[hold.object][span] @ offset
+        _reach(stamps, poses[:, hold.arm], openings[:, hold.arm], held[0], fit.opening, hold)
         _blend(stamps, poses[:, hold.arm], held, hold)
         poses[span, hold.arm] = held
-        width_held = width[span, hold.arm]
-        if np.isfinite(width_held).any():
-            _blend_scalar(stamps, openings[:, hold.arm], float(np.nanmedian(width_held)), hold)
-        states[span, hold.arm] = np.where(seen[span, hold.arm], int(KeypointState.VISIBLE), int(KeypointState.FILLED))
+        _blend_scalar(stamps, openings[:, hold.arm], fit.opening, hold)
+    states = np.where(believed, int(KeypointState.VISIBLE), int(KeypointState.FILLED)).astype(np.uint8)
     lost = ~(np.isfinite(poses).all(axis=(2, 3)) & np.isfinite(openings))
     states[lost] = int(KeypointState.LOST)
     poses[lost], openings[lost] = np.nan, np.nan
-    return GripperTrack(poses, openings, closed, states, complete, holds, offsets)
+    return GripperTrack(poses, openings, closed, states, complete, holds, fits)
+
+
+def _tips(landmarks: np.ndarray) -> np.ndarray:
+    """(T, 2, 3): middle of index and middle fingertip, which stay in sight when a hand closes on something."""
+    return landmarks[:, :, [INDEX_TIP, MIDDLE_TIP]].mean(axis=2)
 
 
 def _from_start(holds: list[Hold], name: str, arm: int, count: int) -> list[Hold]:
@@ -189,16 +196,6 @@ def _fill_gaps(stamps: np.ndarray, poses: np.ndarray, openings: np.ndarray, long
             openings[between] = openings[a] + s * (openings[b] - openings[a])
 
 
-def _hand_in_object(hand: np.ndarray, weights: np.ndarray, object_poses: np.ndarray, hold: Hold) -> np.ndarray:
-    """Robust mean (4, 4) of the hand in the object's frame over a hold; nan if the hand is never seen in it."""
-    span = slice(hold.start, hold.end)
-    relative = geometry.inverse(object_poses[span]) @ np.nan_to_num(hand[span])
-    seen = np.isfinite(hand[span]).all(axis=(1, 2)) & (weights[span] > 0)
-    if not seen.any():
-        return np.full((4, 4), np.nan)
-    return mean_pose(relative[seen], weights[span][seen])
-
-
 def _through_hand(
     stamps: np.ndarray, found: np.ndarray, complete: np.ndarray, hand: np.ndarray, weights: np.ndarray, hold: Hold
 ) -> None:
@@ -227,6 +224,29 @@ def _gap_length(stamps: np.ndarray, known: np.ndarray) -> np.ndarray:
         result[a + 1 : b] = stamps[b] - stamps[a]
     result[known] = 0.0
     return result
+
+
+def _reach(
+    stamps: np.ndarray,
+    poses: np.ndarray,
+    openings: np.ndarray,
+    pose: np.ndarray,
+    opening: float,
+    hold: Hold,
+    longest: float = 2.0,
+) -> None:
+    """Lead a hand that disappears behind the object it is about to hold from where it was last seen; in place."""
+    known = np.isfinite(poses[: hold.start]).all(axis=(1, 2)) & np.isfinite(openings[: hold.start])
+    if not known.any() or known[-1]:
+        return
+    last = int(np.nonzero(known)[0][-1])
+    if stamps[hold.start] - stamps[last] > longest:
+        return
+    between = np.arange(last + 1, hold.start)
+    s = (stamps[between] - stamps[last]) / (stamps[hold.start] - stamps[last])
+    poses[between] = geometry.interpolate_pose(poses[last], pose, s)
+    poses[hold.start], openings[hold.start] = pose, opening
+    openings[between] = openings[last] + s * (opening - openings[last])
 
 
 def _blend(stamps: np.ndarray, poses: np.ndarray, held: np.ndarray, hold: Hold, reach: float = 0.5) -> None:

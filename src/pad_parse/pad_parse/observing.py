@@ -15,6 +15,7 @@ from pad_parse import geometry
 from pad_parse.camera import Camera
 from pad_parse.demonstration import KeypointState, Reference
 from pad_parse.errors import ParseError
+from pad_parse.grasping import Body
 from pad_parse.hands.estimator import LANDMARK_COUNT, HandEstimator, HandObservation
 from pad_parse.hands.identity import HandIdentities
 from pad_parse.lifting.depth import landmark_depth
@@ -25,9 +26,14 @@ from pad_parse.proposal import Proposal, arms_of_objects
 from pad_parse.recording import Frame, Recording
 from pad_parse.task import TaskSpec
 from pad_parse.tracking import ObjectTracker
+from pad_parse.tracking.object_mask import object_mask, points_of_image, upright_hull
 
 Progress = Callable[[str, float], None]
 _STAGE = "watch hands and objects"
+_LEAST_SURFACE = 60
+"""Pixels of an object that must have depth for its shape to be known."""
+_MASK_MARGIN = 1.5
+"""Pixels by which an object's mask is too small on each side."""
 _GRAY_WIDTH = 960
 """Colour-only recordings are tracked at this width."""
 
@@ -36,7 +42,7 @@ _GRAY_WIDTH = 960
 class Observed:
     """stamps (T,) s; camera with its pose; hands (T, 2, 21, 3) px, presence (T, 2), hand_depths (T, 2, 21) m or None;
     object_poses name -> (T, 4, 4), nan where lost; points_in_object name -> (n, 3) m in the keypoints' order;
-    keypoint_states (T, N) of KeypointState; reference: the first frame.
+    keypoint_states (T, N) of KeypointState; reference: the first frame; bodies: the objects' shapes where depth tells.
     """
 
     stamps: np.ndarray
@@ -48,6 +54,7 @@ class Observed:
     points_in_object: dict[str, np.ndarray]
     keypoint_states: np.ndarray
     reference: Reference
+    bodies: dict[str, Body] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -169,6 +176,7 @@ def observe_with_depth(
         },
         keypoint_states=np.array(states, dtype=np.uint8),
         reference=reference,
+        bodies=_bodies(reference, task, first),
         measures={"hands_ms": 1e3 * seconds / len(stamps)},
     )
 
@@ -282,6 +290,28 @@ def _reported(recording: Recording, progress: Progress | None) -> Iterator[Frame
         yield frame
     if progress is not None:
         progress(_STAGE, 1.0)
+
+
+def _bodies(reference: Reference, task: TaskSpec, poses: dict[str, np.ndarray]) -> dict[str, Body]:
+    """The upright cylinders round the objects, in their frames, from the first frame's depth."""
+    camera, depth = reference.camera, reference.depth
+    if depth is None or camera.transform_camera_to_task is None:
+        return {}
+    cloud = points_of_image(depth, camera)
+    owners = np.array(task.keypoint_objects)
+    bodies = {}
+    for name, pose in poses.items():
+        mine = owners == name
+        mask = object_mask(depth, cloud, reference.keypoint_pixels[mine], reference.points_in_task[mine])
+        if mask.sum() < _LEAST_SURFACE:
+            continue
+        hull = upright_hull(cloud[mask], np.asarray(camera.transform_camera_to_task)[:3, 3])
+        x, y, _ = geometry.transform_points(geometry.inverse(pose), np.array([hull.x, hull.y, 0.0]))
+        away = np.linalg.norm(cloud[mask].mean(axis=0) - np.asarray(camera.transform_camera_to_task)[:3, 3])
+        # The mask ends before the depth steps at the silhouette.
+        radius = hull.radius + _MASK_MARGIN * float(away) / camera.matrix[0, 0]
+        bodies[name] = Body(float(x), float(y), radius, hull.top)
+    return bodies
 
 
 def _first_known(poses: list[np.ndarray], name: str) -> int:

@@ -16,7 +16,7 @@ from pad_parse.errors import ParseError
 from pad_parse.gripper import GripperTrack, track_grippers
 from pad_parse.hands.estimator import INDEX_TIP, THUMB_TIP, HandEstimator
 from pad_parse.hands.onnx import OnnxHandEstimator
-from pad_parse.lifting.hand_fit import HandShape, fit_recording
+from pad_parse.lifting.hand_fit import fit_hands
 from pad_parse.observing import Observed, observe_colour, observe_with_depth
 from pad_parse.overlay import write_contact_sheet, write_overlay
 from pad_parse.proposal import arms_of_objects, propose_keypoints
@@ -24,6 +24,8 @@ from pad_parse.recording import Recording
 from pad_parse.task import TaskSpec
 
 Progress = Callable[[str, float], None]
+_INVENTED, _WHOLE = 0.55, 0.75
+"""Apparent sizes of a hand at and below which it is not believed, and from which on it is."""
 LONGEST_LOSS = 0.5
 """s; an object out of sight for longer than this, and in no visible hand, is LOST."""
 
@@ -59,7 +61,7 @@ def parse(
         observed = observe_colour(recording, spec, proposal, estimator, progress)
     if progress is not None:
         progress("fit hands and grippers", 0.0)
-    landmarks, weights, shape = _hands_in_task(observed)
+    landmarks, weights = _hands_in_task(observed)
     held = () if proposal is None else proposal.objects_held
     if not recording.has_depth:
         _beside_objects(landmarks, observed, {arms_of_objects(spec)[name][0]: name for name in held})
@@ -70,6 +72,7 @@ def parse(
         observed.object_poses,
         observed.points_in_object,
         arms_of_objects(spec),
+        bodies=observed.bodies,
         held_from_start=held,
         **(
             {}
@@ -97,7 +100,7 @@ def parse(
         reference=observed.reference,
         measures={
             **observed.measures,
-            **_measures(observed, grippers, states, spec, shape),
+            **_measures(observed, grippers, states, spec),
             "keypoints_proposed": float(proposal is not None),
             "parse_s": time.monotonic() - began,
         },
@@ -129,19 +132,20 @@ def _annotated(recording: Recording, task: TaskSpec) -> TaskSpec:
     return annotation
 
 
-def _hands_in_task(observed: Observed) -> tuple[np.ndarray, np.ndarray, HandShape]:
-    """Landmarks (T, 2, 21, 3) m in the task frame, their weights (T, 2), and the person's hand."""
+def _hands_in_task(observed: Observed) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks (T, 2, 21, 3) m in the task frame and their weights (T, 2), 0..1."""
     seen = np.isfinite(observed.hands).all(axis=(2, 3))
     landmarks = np.full(observed.hands.shape, np.nan)
     weights = np.zeros(seen.shape)
     depths = None if observed.hand_depths is None else observed.hand_depths[seen]
-    fit, shape = fit_recording(observed.hands[seen], depths, observed.camera.matrix)
+    fit = fit_hands(observed.hands[seen], depths, observed.camera.matrix)
     pose = observed.camera.transform_camera_to_task
     if pose is None:
         raise ParseError("the camera's pose in the task frame is not known")
     landmarks[seen] = geometry.transform_points(pose, fit.points_in_camera)
-    weights[seen] = observed.presence[seen] / (1 + (fit.residual / 0.006) ** 2)
-    return landmarks, weights, shape
+    # A hand that looks too small for its distance is one that the network made up round a few visible fingers.
+    weights[seen] = np.clip((fit.apparent_size - _INVENTED) / (_WHOLE - _INVENTED), 0.0, 1.0) * observed.presence[seen]
+    return landmarks, weights
 
 
 def _beside_objects(landmarks: np.ndarray, observed: Observed, held: dict[int, str]) -> None:
@@ -190,9 +194,7 @@ def _known(stamps: np.ndarray, found: np.ndarray, poses: np.ndarray) -> np.ndarr
     return known
 
 
-def _measures(
-    observed: Observed, grippers: GripperTrack, states: np.ndarray, task: TaskSpec, shape: HandShape
-) -> dict[str, float]:
+def _measures(observed: Observed, grippers: GripperTrack, states: np.ndarray, task: TaskSpec) -> dict[str, float]:
     seen = np.isfinite(observed.hands).all(axis=(2, 3))
     measures = {
         "frames": float(len(observed.stamps)),
@@ -201,7 +203,6 @@ def _measures(
         "hand_seen_right": float(seen[:, 1].mean()),
         "gripper_lost_left": float((grippers.states[:, 0] == KeypointState.LOST).mean()),
         "gripper_lost_right": float((grippers.states[:, 1] == KeypointState.LOST).mean()),
-        "hand_size_mm": 1e3 * float(shape.lengths[4]),
         "grasps": float(len(grippers.holds)),
     }
     groups = np.array(task.keypoint_groups)

@@ -10,7 +10,7 @@ from pad_parse import geometry
 from pad_parse.camera import Camera
 from pad_parse.errors import LiftingError
 from pad_parse.lifting.depth import landmark_depth, point_depth
-from pad_parse.lifting.hand_fit import HandShape, fit_hands, fit_recording, palm_depth
+from pad_parse.lifting.hand_fit import HandShape, fit_hands, palm_depth
 from pad_parse.lifting.monocular import build_scene, camera_rotation, object_poses
 from pad_parse.lifting.planar import PlanarTracker
 
@@ -41,7 +41,7 @@ def seen(points: np.ndarray, rng: np.random.Generator, pixel_noise: float = 1.5)
     pixels = geometry.project(points, CAMERA.matrix) + rng.normal(0, pixel_noise, (*points.shape[:2], 2))
     focal = CAMERA.matrix[0, 0]
     relative = (points[..., 2] - points[:, :1, 2]) * focal / points[:, :1, 2]
-    return np.concatenate([pixels, (0.8 * relative + rng.normal(0, 4, relative.shape))[..., None]], axis=2)
+    return np.concatenate([pixels, (0.6 * relative + rng.normal(0, 4, relative.shape))[..., None]], axis=2)
 
 
 def test_depth_ignores_holes_and_says_so_where_there_is_none() -> None:
@@ -61,16 +61,27 @@ def test_landmark_depth_stays_on_a_finger() -> None:
 
 def test_hands_with_depth_are_metric_despite_occlusion_and_bleed() -> None:
     rng = np.random.default_rng(2)
-    truth = hands_in_camera(80, rng, scale=1.1)
+    truth = hands_in_camera(80, rng, scale=1.06)
     depths = truth[..., 2] - 0.009 + rng.normal(0, 0.003, truth.shape[:2])
     bad = rng.random(depths.shape) < 0.3
     depths[bad] += rng.choice([-0.06, 0.25], bad.sum())
     depths[rng.random(depths.shape) < 0.1] = np.nan
-    fit, shape = fit_recording(seen(truth, rng), depths, CAMERA.matrix)
+    fit = fit_hands(seen(truth, rng), depths, CAMERA.matrix)
     error = np.linalg.norm(fit.points_in_camera - truth, axis=2)
-    assert np.median(error) < 0.005
-    assert np.percentile(error, 95) < 0.015
-    assert shape.lengths[4] == pytest.approx(1.1 * 0.080, rel=0.05)
+    assert np.median(error) < 0.006
+    assert np.percentile(error, 95) < 0.022
+    assert 0.8 < np.median(fit.apparent_size) < 1.2
+
+
+def test_an_invented_small_hand_is_told_by_its_size() -> None:
+    rng = np.random.default_rng(6)
+    truth = hands_in_camera(20, rng)
+    pixels = seen(truth, rng)
+    middle = pixels[:, 9:10, :2]
+    pixels[..., :2] = middle + 0.45 * (pixels[..., :2] - middle)
+    pixels[..., 2] *= 0.45
+    fit = fit_hands(pixels, truth[..., 2] - 0.009, CAMERA.matrix)
+    assert np.median(fit.apparent_size) < 0.6
 
 
 def test_hands_without_depth_take_their_distance_from_their_size() -> None:

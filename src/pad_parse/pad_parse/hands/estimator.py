@@ -17,7 +17,7 @@ LANDMARK_NAMES: tuple[str, ...] = (
 )  # fmt: skip
 LANDMARK_COUNT = len(LANDMARK_NAMES)
 
-WRIST, THUMB_TIP, INDEX_MCP, INDEX_TIP, MIDDLE_MCP = 0, 4, 5, 8, 9
+WRIST, THUMB_TIP, INDEX_MCP, INDEX_TIP, MIDDLE_MCP, MIDDLE_TIP = 0, 4, 5, 8, 9, 12
 PALM: tuple[int, ...] = (0, 5, 9, 13, 17)
 """Landmarks that keep their mutual distances whatever the fingers do."""
 BONES: tuple[tuple[int, int], ...] = (

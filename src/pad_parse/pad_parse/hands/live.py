@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +13,7 @@ from pad_parse.gripper import gripper_opening, gripper_pose
 from pad_parse.hands.estimator import HandEstimator
 from pad_parse.hands.identity import HandIdentities
 from pad_parse.lifting.depth import landmark_depth
-from pad_parse.lifting.hand_fit import HandShape, fit_hands, measure_shape
-
-_REMEMBERED = 60
-_MEASURE_EVERY = 20
+from pad_parse.lifting.hand_fit import fit_hands
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class LiveHand:
 
 
 class LiveHands:
-    """Follows both hands of one person; their size is measured while depth images come in."""
+    """Follows both hands of one person."""
 
     def __init__(self, camera: Camera, estimator: HandEstimator) -> None:
         """camera must have its pose in the task frame."""
@@ -44,9 +40,6 @@ class LiveHands:
         self._pose = camera.transform_camera_to_task
         self._estimator = estimator
         self._identities = HandIdentities(camera.width)
-        self._shape = HandShape.average()
-        self._recent: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_REMEMBERED)
-        self._since_measured = 0
 
     def step(self, rgb: np.ndarray, depth: np.ndarray | None, stamp: float) -> list[LiveHand]:
         """The hands in rgb (H, W, 3) uint8 with depth (H, W) m, 0 = none, or None; stamp s."""
@@ -58,25 +51,9 @@ class LiveHands:
         depths = None
         if depth is not None:
             depths = np.stack([landmark_depth(depth, hand.landmarks) for _, hand in seen])
-            self._measure(pixels, depths)
-        fit = fit_hands(pixels, depths, self._camera.matrix, self._shape)
+        fit = fit_hands(pixels, depths, self._camera.matrix)
         landmarks = geometry.transform_points(self._pose, fit.points_in_camera)
         return [
             LiveHand(side, gripper_pose(points), float(gripper_opening(points)), hand.presence, points)
             for (side, hand), points in zip(seen, landmarks, strict=True)
         ]
-
-    def _measure(self, pixels: np.ndarray, depths: np.ndarray) -> None:
-        self._recent.extend(zip(pixels, depths, strict=True))
-        self._since_measured += len(pixels)
-        if self._since_measured < _MEASURE_EVERY:
-            return
-        self._since_measured = 0
-        loose = fit_hands(
-            np.stack([p for p, _ in self._recent]),
-            np.stack([d for _, d in self._recent]),
-            self._camera.matrix,
-            self._shape,
-            bone_spread=0.010,
-        )
-        self._shape = measure_shape(loose)

