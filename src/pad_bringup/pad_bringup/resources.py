@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pad_bringup.errors import ResourceError
@@ -62,3 +63,23 @@ def named_or_path(value: str, *folder: str) -> Path:
         known = ", ".join(sorted(p.stem for p in directory.glob("*.yaml"))) or "none"
         raise ResourceError(f"there is no {value!r} in {'/'.join(folder)}; known: {known}; or give a path")
     return path
+
+
+def message_definitions(package: str, messages: Iterable[str]) -> dict[str, str]:
+    """Message name -> text of its .msg file, from the source tree beside this package or an installed share.
+
+    Raises:
+        ResourceError: no such message anywhere.
+    """
+    prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    folders = [Path(__file__).resolve().parents[2] / package / "msg"]
+    folders += [prefix / "share" / package / "msg" for prefix in prefixes]
+    found = {}
+    for name in messages:
+        path = next((folder / f"{name}.msg" for folder in folders if (folder / f"{name}.msg").is_file()), None)
+        if path is None:
+            raise ResourceError(
+                f"{package}/msg/{name} was not found in {', '.join(map(str, folders))}; build and source the workspace"
+            )
+        found[name] = path.read_text(encoding="utf-8")
+    return found

@@ -1,0 +1,148 @@
+"""What the demonstrator's hands and the objects do over time, for a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
+
+from pad_bringup.cell import pour_motion
+from pad_bringup.cell.human.errors import MotionError
+from pad_bringup.cell.human.grasp import Grasp, fit_grasp
+from pad_bringup.cell.human.hand import Hand, Side, gripper_pose
+from pad_bringup.cell.objects import TaskObjects
+from pad_parse import geometry
+
+FloatArray = NDArray[np.float64]
+
+SIDES: tuple[Side, Side] = ("left", "right")
+
+_GRASP_HEIGHTS = {"cup": 0.062, "bottle": 0.078}
+"""m above the base of thumb and index finger; the other fingers lie below them, clear of the table."""
+_START_BACK, _START_UP = 0.17, 0.02
+_START_ROLL = np.radians(25)
+"""At the start the palms are turned a little to the table."""
+_ELBOWS = np.array([[-0.42, 0.30, 0.18], [-0.42, -0.30, 0.18]])
+_ELBOW_FOLLOWS = 0.5
+"""Share of the hand's rise above its grasp that the elbow follows."""
+_TREMOR_POSITION, _TREMOR_ANGLE, _TREMOR_TIME = 0.0008, 0.006, 0.25
+_OPEN_CURL, _OPEN_THUMB = 0.30, 0.0
+_OPEN_FRACTION_MAX = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class HumanMotion:
+    """Both hands (left, right) and the objects at evenly spaced times.
+
+    Attributes:
+        stamps: (T,) s from 0.
+        wrists: (T, 2, 4, 4) wrist poses in the task frame, m.
+        postures: (T, 2, 25, 3) rad, see `hand`.
+        elbows: (T, 2, 3) points in the task frame that the forearms are aimed at.
+        objects: name -> (T, 4, 4) in the task frame.
+        held: (T, 2) whether the hand holds its object.
+        phases: (T,) name of the phase.
+    """
+
+    stamps: FloatArray
+    wrists: FloatArray
+    postures: FloatArray
+    elbows: FloatArray
+    objects: dict[str, FloatArray]
+    held: NDArray[np.bool_]
+    phases: NDArray[np.str_]
+
+    def frames(self, index: int, hands: tuple[Hand, Hand]) -> FloatArray:
+        """Bone poses (2, 26, 4, 4) of both hands at one time."""
+        return np.stack(
+            [
+                hand.forward(self.postures[index, side], self.wrists[index, side], self.elbows[index, side])
+                for side, hand in enumerate(hands)
+            ]
+        )
+
+
+def demonstrate(
+    objects: TaskObjects, placements: Mapping[str, tuple[float, float, float]], rng: np.random.Generator, rate: float
+) -> HumanMotion:
+    """The demonstrator's motion for `objects.task`.
+
+    placements: object -> (x, y, yaw), m and rad, at the start. rng: the tremor of the hands. rate: samples per second.
+
+    Raises:
+        MotionError: the demonstrator does not know the task.
+        GraspError: an object cannot be grasped.
+    """
+    if objects.task != "pour":
+        raise MotionError(f"the synthetic human cannot do {objects.task!r}; it can: pour")
+    return _pour(objects, placements, rng, rate)
+
+
+def _pour(
+    objects: TaskObjects, placements: Mapping[str, tuple[float, float, float]], rng: np.random.Generator, rate: float
+) -> HumanMotion:
+    names = pour_motion.HELD_OBJECTS
+    robot_grasps = pour_motion.default_grasps()
+    poses = {name: geometry.yaw_pose(*placements[name]) for name in names}
+    fits: list[Grasp] = []
+    grasps: dict[str, pour_motion.Grasp] = {}
+    start = np.empty((2, 4, 4))
+    for arm, name in enumerate(names):
+        # Objects are round: the hand comes from where it is, whatever way the object is turned.
+        yaw = placements[name][2]
+        direction = robot_grasps[name].transform_gripper_to_object[:3, 2]
+        height = _GRASP_HEIGHTS[name]
+        fit = _cached_grasp(SIDES[arm], objects.models[name].radius_at(height), height, tuple(direction))
+        unturned = geometry.yaw_pose(0.0, 0.0, -yaw)
+        fits.append(fit)
+        in_object = unturned @ fit.gripper_in_object
+        grasps[name] = pour_motion.Grasp(in_object, fit.opening, 1.0)
+        resting = poses[name] @ in_object
+        resting[:3, 3] += [0.0, 0.0, _START_UP] - _START_BACK * resting[:3, 2]
+        # Turn about the approach axis; thumbs go inwards, palms down.
+        roll = Rotation.from_rotvec([0.0, 0.0, _START_ROLL if arm == 1 else -_START_ROLL]).as_matrix()
+        resting[:3, :3] = resting[:3, :3] @ roll
+        start[arm] = resting
+    # The "opening" runs from 1 (open hand) to the grasp's own width here; it drives the posture.
+    motion = pour_motion.pour_motion(poses, grasps, start, start_openings=(1.0, 1.0), rate=rate)
+    count = len(motion.stamps)
+    wrists, postures, elbows = np.empty((count, 2, 4, 4)), np.empty((count, 2, 25, 3)), np.empty((count, 2, 3))
+    for arm, fit in enumerate(fits):
+        wrist_in_gripper = geometry.inverse(fit.gripper_in_object) @ fit.wrist_in_object
+        wrists[:, arm] = motion.gripper_poses[:, arm] @ wrist_in_gripper
+        share = np.clip((motion.openings[:, arm] - fit.opening) / (1.0 - fit.opening), 0, 1)[:, None, None]
+        postures[:, arm] = (1 - share) * fit.posture + share * _opened(fit.posture)
+        rise = wrists[:, arm, 2, 3] - wrists[0, arm, 2, 3]
+        elbows[:, arm] = _ELBOWS[arm]
+        elbows[:, arm, 2] += _ELBOW_FOLLOWS * np.maximum(rise, 0)
+    tremor = _tremor(rng, count, rate)
+    free = gaussian_filter1d((~motion.held).astype(np.float64), 0.1 * rate, axis=0)[..., None, None]
+    moved = wrists @ tremor
+    # The hand trembles in the air; what it holds is led exactly, so that truth stays simple.
+    wrists = geometry.interpolate_pose(wrists, moved, free[..., 0, 0])
+    return HumanMotion(motion.stamps, wrists, postures, elbows, motion.object_poses, motion.held, motion.phases)
+
+
+@lru_cache(maxsize=16)
+def _cached_grasp(side: Side, radius: float, height: float, approach: tuple[float, ...]) -> Grasp:
+    return fit_grasp(side, radius, height, np.array(approach))
+
+
+def _opened(closed: FloatArray) -> FloatArray:
+    """The posture (25, 3) of a hand about to grasp: fingers nearly straight, thumb off to the side."""
+    result = closed.copy()
+    result[:, 0] *= _OPEN_CURL
+    return result
+
+
+def _tremor(rng: np.random.Generator, count: int, rate: float) -> FloatArray:
+    """(T, 2, 4, 4) small smooth displacements."""
+    noise = gaussian_filter1d(rng.normal(size=(count, 2, 6)), _TREMOR_TIME * rate, axis=0, mode="nearest")
+    noise /= noise.std() or 1.0
+    rotation = geometry.rotation_exp(_TREMOR_ANGLE * noise[..., 3:])
+    return geometry.make_pose(rotation, _TREMOR_POSITION * noise[..., :3])
