@@ -15,9 +15,15 @@ from pad_parse import geometry
 from pad_parse.demonstration import KeypointState
 from pad_parse.errors import ParseError
 from pad_parse.grasp_fit import GraspFit, fit_grasp
-from pad_parse.grasping import Body, Hold, find_holds
+from pad_parse.grasping import Body, Hold, find_holds, runs
 from pad_parse.hands.estimator import INDEX_MCP, INDEX_TIP, MIDDLE_MCP, MIDDLE_TIP, THUMB_TIP, WRIST
 from pad_parse.smoothing import mean_pose, smooth_scalars, smooth_trajectory
+
+BELIEVED = 0.5
+"""The least weight of an observation that may shape a trajectory."""
+_LONG_BLINDNESS, _BRINK, _SUPPORT = 0.3, 0.17, 0.05
+"""s: how long a hand must be out of sight for the looks on the brink, this close to it, to be left out; how far
+smoothing reaches beyond an observation."""
 
 
 def gripper_pose(landmarks: np.ndarray) -> np.ndarray:
@@ -83,7 +89,9 @@ def track_grippers(
     if landmarks.shape != (count, 2, 21, 3) or weights.shape != (count, 2):
         raise ParseError(f"landmarks {landmarks.shape}, weights {weights.shape} do not fit {count} frames of two hands")
     seen = np.isfinite(landmarks).all(axis=(2, 3))
-    believed = seen & (weights > 0)
+    believed = seen & (weights >= BELIEVED)
+    for arm in (0, 1):
+        believed[:, arm] = _without_brinks(stamps, believed[:, arm])
     raw = np.full((count, 2, 4, 4), np.nan)
     raw[seen] = gripper_pose(landmarks[seen])
     width = np.where(seen, gripper_opening(landmarks), np.nan)
@@ -98,10 +106,12 @@ def track_grippers(
     openings = np.full((count, 2), np.nan)
     for arm in (0, 1):
         weight = np.where(believed[:, arm], weights[:, arm], 0.0)
-        poses[:, arm] = smooth_trajectory(stamps, raw[:, arm], weight, half_window=half_window)
+        supported = _near_sample(stamps, believed[:, arm])
+        poses[supported, arm] = smooth_trajectory(stamps, raw[:, arm], weight, half_window=half_window)[supported]
         openings[:, arm] = np.maximum(
             smooth_scalars(stamps, width[:, arm, None], weight, half_window=0.15, order=1, spread=0.005)[:, 0], 0.0
         )
+        openings[~supported, arm] = np.nan
         _fill_gaps(stamps, poses[:, arm], openings[:, arm], longest_gap)
     closed = np.zeros((count, 2), dtype=bool)
     fits: list[GraspFit | None] = []
@@ -154,6 +164,26 @@ def track_grippers(
 def _tips(landmarks: np.ndarray) -> np.ndarray:
     """(T, 2, 3): middle of index and middle fingertip, which stay in sight when a hand closes on something."""
     return landmarks[:, :, [INDEX_TIP, MIDDLE_TIP]].mean(axis=2)
+
+
+def _without_brinks(stamps: np.ndarray, believed: np.ndarray) -> np.ndarray:
+    """(T,) bool without the last and first looks around a longer blindness: there a hand is already half hidden."""
+    result = believed.copy()
+    for start, end in runs(~believed):
+        if stamps[min(end, len(stamps) - 1)] - stamps[start] > _LONG_BLINDNESS:
+            near = (stamps > stamps[start] - _BRINK) & (stamps < stamps[end - 1] + _BRINK)
+            result &= ~near
+    return result
+
+
+def _near_sample(stamps: np.ndarray, believed: np.ndarray) -> np.ndarray:
+    """(T,) bool: close enough to a believed observation for smoothing not to be a guess."""
+    known = stamps[believed]
+    if not len(known):
+        return np.zeros(len(stamps), dtype=bool)
+    after = np.searchsorted(known, stamps).clip(0, len(known) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.asarray(np.minimum(np.abs(known[after] - stamps), np.abs(stamps - known[before])) < _SUPPORT)
 
 
 def _from_start(holds: list[Hold], name: str, arm: int, count: int) -> list[Hold]:
