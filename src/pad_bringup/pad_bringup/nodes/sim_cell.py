@@ -21,6 +21,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray
@@ -39,6 +40,8 @@ BEAT = 0.008
 _OUTCOME_BEATS = 12
 _LARGEST_BACKLOG = 0.1
 """s; physics that falls further behind real time slows the clock down rather than racing to catch up."""
+_LARGEST_BURST = 3
+"""beats in a row without looking for commands."""
 _CAMERA_FRAME = "camera_color_optical_frame"
 
 
@@ -120,7 +123,11 @@ class SimCell(Node):
 
     def stop(self) -> None:
         """End the render thread."""
-        self._frames.put(None)
+        try:
+            self._frames.get_nowait()  # a waiting picture is not drawn any more; there is room for the end mark now
+        except queue.Empty:
+            pass
+        self._frames.put_nowait(None)
         self._renderer.join(timeout=2.0)
 
     @property
@@ -133,7 +140,9 @@ class SimCell(Node):
         now = time.monotonic()
         if now - self._due > _LARGEST_BACKLOG:
             self._due = now - beat
-        if now >= self._due:
+        for _ in range(_LARGEST_BURST):  # a late timer loses beats; catch up, but let commands in between
+            if now < self._due:
+                break
             self._due += beat
             self._beat()
 
@@ -303,8 +312,10 @@ def _stamp(seconds: float) -> Time:
 
 def main() -> int:
     """Run the node until it is told to stop; 2 on bad parameters."""
-    rclpy.init()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Not rclpy's handlers: they end the context under the feet of a beat or a picture that is being published.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background job starts with it ignored
+        signal.signal(number, signal.default_int_handler)
     node = SimCell()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
