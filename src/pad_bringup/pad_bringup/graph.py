@@ -1,11 +1,12 @@
 """The node graph as data: one truth for the launch files, `pad up` and the demo.
 
-Everything that differs between uses is an `Argument`; `build_graph` turns argument values into `NodeEntry` records, which
-the launch files make launch actions of and the supervisor processes. Nothing here needs ROS.
+Everything that differs between uses is an `Argument`; `build_graph` turns argument values into `NodeEntry` records.
+The launch files make launch actions of them, the supervisor processes. Nothing here needs ROS.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,8 +16,7 @@ from types import MappingProxyType
 from pad_bringup import names, store
 from pad_bringup.errors import GraphError, ResourceError
 from pad_bringup.resources import named_or_path
-from pad_parse.errors import PadParseError
-from pad_parse.task import TaskSpec, known_tasks
+from pad_parse.task import known_tasks
 
 ParameterValue = bool | int | float | str
 
@@ -105,7 +105,7 @@ def arguments(task: str | None = None) -> tuple[Argument, ...]:
             "What stands in for robots and camera: the simulated cell, or none (drivers that already run).",
             ("sim", "none"),
         ),
-        Argument("policy", "", "Policy folder; empty: the newest one that `pad demo` or `pad distill` made for the task."),
+        Argument("policy", "", "Policy folder; empty: the newest one that `pad demo` made for the task."),
         Argument(
             "demonstration",
             "",
@@ -282,8 +282,9 @@ def _robot(value: str) -> str:
 def _files(given: Mapping[str, str]) -> tuple[str, str, str]:
     """Demonstration, policy folder and camera file: as given, else the newest results of the task."""
     found: list[str] = []
-    newest = None if all(given[key] for key in ("demonstration", "policy", "calibration")) else store.newest(given["task"])
-    for key in ("demonstration", "policy", "calibration"):
+    keys = ("demonstration", "policy", "calibration")
+    newest = None if all(given[key] for key in keys) else store.newest(given["task"])
+    for key in keys:
         value = given[key] or (getattr(newest, key) if newest else "")
         if not value:
             raise GraphError(
@@ -295,13 +296,18 @@ def _files(given: Mapping[str, str]) -> tuple[str, str, str]:
             raise GraphError(f"{key}: {path} does not exist")
         found.append(str(path))
     demonstration, policy, calibration = found
-    if not (Path(policy) / "policy.json").is_file():
-        raise GraphError(f"policy: {policy} is no policy folder (it has no policy.json)")
-    try:
-        TaskSpec.load(given["task"])
-    except PadParseError as error:
-        raise GraphError(str(error)) from error
+    _check_policy(Path(policy), given["task"])
     return demonstration, policy, calibration
+
+
+def _check_policy(folder: Path, task: str) -> None:
+    """Refuse a folder that is no policy, and a policy of another task, before any node is started."""
+    try:
+        made_for = json.loads((folder / "policy.json").read_text(encoding="utf-8"))["task"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise GraphError(f"policy: {folder} is no policy folder (it has no readable policy.json)") from None
+    if made_for != task:
+        raise GraphError(f"policy {folder} was made for task {made_for!r}, not {task!r}; name one of {task!r}")
 
 
 def _integer(given: Mapping[str, str], name: str, least: int) -> int:

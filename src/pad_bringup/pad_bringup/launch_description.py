@@ -31,8 +31,13 @@ def graph_description(task: str | None = None) -> launch.LaunchDescription:
     """
     declared = arguments(task)
     actions: list[launch.LaunchDescriptionEntity] = [
-        DeclareLaunchArgument(a.name, default_value=a.default, description=a.description, choices=list(a.choices) or None)
-        for a in declared
+        DeclareLaunchArgument(
+            argument.name,
+            default_value=argument.default,
+            description=argument.description,
+            choices=list(argument.choices) or None,
+        )
+        for argument in declared
     ]
 
     def nodes(context: launch.LaunchContext) -> list[launch.LaunchDescriptionEntity]:

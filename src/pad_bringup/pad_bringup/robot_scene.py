@@ -11,5 +11,5 @@ from pad_bringup.urdf_scene import UrdfScene
 
 def robot_scene(profile: str | Path) -> UrdfScene:
     """The scene of a robot profile YAML."""
-    path = Path(profile)
-    return UrdfScene(urdf_text(RobotProfile.load(path)), path.parent)
+    description = Path(RobotProfile.load(Path(profile)).description)
+    return UrdfScene(urdf_text(description), description.parent)

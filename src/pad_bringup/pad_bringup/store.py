@@ -45,5 +45,5 @@ def newest(task: str) -> Results | None:
         results = Results(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    here = Path(results.demonstration).is_file() and Path(results.policy).is_dir() and Path(results.calibration).is_file()
-    return results if here else None
+    files = (Path(results.demonstration), Path(results.calibration))
+    return results if all(path.is_file() for path in files) and Path(results.policy).is_dir() else None

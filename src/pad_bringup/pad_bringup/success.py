@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from pad_policy.rollout import wilson_interval
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,6 @@ class SuccessSummary:
     low: float
     high: float
     causes: dict[str, int]
-
-
-def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson score interval (low, high) of a success rate, by default at 95 %; (0, 1) without trials.
-
-    Raises:
-        ValueError: not 0 <= successes <= trials.
-    """
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes must lie between 0 and the number of trials; got {successes} of {trials}")
-    if trials == 0:
-        return 0.0, 1.0
-    rate = successes / trials
-    scale = 1 + z * z / trials
-    centre = (rate + z * z / (2 * trials)) / scale
-    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / scale
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def summarise(results: Sequence[EpisodeResult]) -> SuccessSummary:

@@ -149,7 +149,8 @@ def _shape(
     material = visual.find("material")
     colour = _GREY
     if material is not None:
-        colour = _colour(material) if material.find("color") is not None else materials.get(material.get("name", ""), _GREY)
+        own = material.find("color") is not None
+        colour = _colour(material) if own else materials.get(material.get("name", ""), _GREY)
     return Shape(link, np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32), colour)
 
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import viser
 from numpy.typing import NDArray
-from pad_parse import geometry
-from pad_parse.demonstration import KeypointState
 
 from pad_bringup.colours import group_colours
 from pad_bringup.errors import ViewerError
 from pad_bringup.urdf_scene import UrdfScene
+from pad_parse import geometry
+from pad_parse.demonstration import KeypointState
 
 HOST = "127.0.0.1"
 _PORTS_TRIED = 20
@@ -78,7 +78,7 @@ class Viewer:
                 _place(handle, poses[link])
 
     def set_keypoints(
-        self, points_in_task: NDArray[np.floating], states: NDArray[np.integer], groups: Sequence[str], name: str = "keypoints"
+        self, points_in_task: NDArray[np.floating], states: NDArray[np.integer], groups: Sequence[str]
     ) -> None:
         """Show keypoints: lost ones grey, filled ones pale.
 
@@ -92,14 +92,14 @@ class Viewer:
         points = np.asarray(points_in_task, np.float32).reshape(-1, 3)
         keep = np.isfinite(points).all(axis=1)
         self._server.scene.add_point_cloud(
-            f"/{name}", points[keep], shown[keep].astype(np.uint8), point_size=0.012, point_shape="circle"
+            "/keypoints", points[keep], shown[keep].astype(np.uint8), point_size=0.012, point_shape="circle"
         )
 
-    def set_lines(self, name: str, points: NDArray[np.floating], colour: tuple[int, int, int], width: float = 2.0) -> None:
+    def set_lines(self, name: str, points: NDArray[np.floating], colour: tuple[int, int, int]) -> None:
         """Show a polyline through points (K, 3) m in the task frame; fewer than two points hide it."""
         points = np.asarray(points, np.float32).reshape(-1, 3)
         segments = np.stack([points[:-1], points[1:]], axis=1) if len(points) > 1 else np.zeros((0, 2, 3), np.float32)
-        self._server.scene.add_line_segments(f"/{name}", segments, colour, thickness=width, thickness_units="screen")
+        self._server.scene.add_line_segments(f"/{name}", segments, colour, thickness=2.0, thickness_units="screen")
 
     def set_frame(self, name: str, pose: NDArray[np.floating], length: float = 0.06) -> None:
         """Show a pose (4, 4) in the task frame as axes of `length` metres."""

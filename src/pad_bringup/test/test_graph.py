@@ -14,7 +14,7 @@ from pad_bringup.graph import OnExit, arguments, build_graph, resolve
 def files(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "policy").mkdir()
-    (tmp_path / "policy" / "policy.json").write_text("{}")
+    (tmp_path / "policy" / "policy.json").write_text('{"task": {"name": "pour"}}')
     (tmp_path / "a.demo.h5").write_text("")
     (tmp_path / "camera.yaml").write_text("")
     (tmp_path / "robot.yaml").write_text("")
@@ -75,6 +75,12 @@ def test_bad_values_are_one_clear_line(files, values, message):
 def test_a_folder_that_is_no_policy(files, tmp_path):
     (tmp_path / "policy" / "policy.json").unlink()
     with pytest.raises(GraphError, match="is no policy folder"):
+        build_graph(files)
+
+
+def test_a_policy_of_another_task(files, tmp_path):
+    (tmp_path / "policy" / "policy.json").write_text('{"task": {"name": "mix_bowl"}}')
+    with pytest.raises(GraphError, match="was made for task 'mix_bowl', not 'pour'"):
         build_graph(files)
 
 

@@ -6,7 +6,7 @@ from pad_bringup.graph import arguments, build_graph
 from pad_bringup.resources import resource
 
 # Not "launch" itself: the folder of the launch files would pass for a namespace package of that name.
-pytest.importorskip("launch.actions", reason="`launch` is not installed: it comes with a ROS 2 distribution, not from PyPI")
+pytest.importorskip("launch.actions", reason="`launch` is not installed: it comes with a ROS 2 distribution")
 pytest.importorskip("launch_ros", reason="`launch_ros` is not installed: it comes with a ROS 2 distribution")
 
 import launch
@@ -34,7 +34,7 @@ def test_every_argument_is_declared_and_described(name, task):
 def test_nodes_are_those_of_the_graph(tmp_path):
     for name in ("a.demo.h5", "camera.yaml", "robot.yaml"):
         (tmp_path / name).touch()
-    (tmp_path / "policy.json").touch()
+    (tmp_path / "policy.json").write_text('{"task": {"name": "pour"}}')
     graph = build_graph(
         {
             "policy": str(tmp_path),

@@ -1,4 +1,4 @@
-"""A node that the graph needs takes it down, also under `launch`. Runs where `launch_pytest` is installed (a ROS host)."""
+"""A node that the graph needs takes it down, also under `launch`. Runs where `launch_pytest` is installed."""
 
 import sys
 import time
@@ -8,8 +8,8 @@ import pytest
 from pad_bringup.graph import Graph, NodeEntry, OnExit
 
 # Not "launch" itself: the folder of the launch files would pass for a namespace package of that name.
-pytest.importorskip("launch.actions", reason="`launch` is not installed: it comes with a ROS 2 distribution, not from PyPI")
-launch_pytest = pytest.importorskip("launch_pytest", reason="`launch_pytest` is not installed: it comes with a ROS 2 distribution")
+pytest.importorskip("launch.actions", reason="`launch` is not installed: it comes with a ROS 2 distribution")
+launch_pytest = pytest.importorskip("launch_pytest", reason="`launch_pytest` comes with a ROS 2 distribution")
 pytest.importorskip("launch_ros", reason="`launch_ros` is not installed: it comes with a ROS 2 distribution")
 
 import launch

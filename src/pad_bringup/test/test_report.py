@@ -5,13 +5,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from pad_parse.demonstration import Segment, SegmentKind
 
 from pad_bringup.errors import ReportError
 from pad_bringup.report import Media, ReportContent, StageRecord, render, write_report
 from pad_bringup.report.charts import loss_curve, segment_bars, state_bars
 from pad_bringup.report.content import Path3D
 from pad_bringup.success import EpisodeResult
+from pad_parse.demonstration import Segment, SegmentKind
 
 
 class Addresses(HTMLParser):
@@ -124,7 +124,7 @@ def test_loss_curve_survives_odd_losses():
     assert loss_curve(np.array([[0, np.nan], [1, 0.5]])) is None
     curve = loss_curve(np.array([[0, 1.0], [1, 0.1], [2, 0.01]]))
     assert curve.points == "0.00,0.00 50.00,50.00 100.00,100.00"
-    assert [label for _, label in curve.ticks][0] == "0.01" and curve.end == "3"
+    assert next(label for _, label in curve.ticks) == "0.01" and curve.end == "3"
     assert loss_curve(np.array([[0, 1.0], [1, 1.0]])).ticks
 
 

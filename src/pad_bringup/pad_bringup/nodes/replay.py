@@ -36,9 +36,11 @@ class ReplayNode(Node):
             read_only=True,
             floating_point_range=[FloatingPointRange(from_value=0.01, to_value=100.0, step=0.0)],
         )
-        self.declare_parameter("bag", "", ParameterDescriptor(description="Folder or file of the bag.", read_only=True))
+        bag = ParameterDescriptor(description="Folder or file of the bag.", read_only=True)
+        loop = ParameterDescriptor(description="Start again at the end.", read_only=True)
+        self.declare_parameter("bag", "", bag)
         self.declare_parameter("rate", 1.0, rate)
-        self.declare_parameter("loop", False, ParameterDescriptor(description="Start again at the end.", read_only=True))
+        self.declare_parameter("loop", False, loop)
         self.declare_parameter(
             "topics",
             list(_CAMERA_TOPICS),

@@ -8,10 +8,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from pad_msgs.msg import ActionChunk, CellOutcome, KeypointArray, SafetyState
-from pad_parse import qos
-from pad_parse.errors import PadParseError
-from pad_parse.recording.images import colour_image
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -23,6 +19,10 @@ from pad_bringup.colours import PALETTE
 from pad_bringup.errors import PadBringupError
 from pad_bringup.robot_scene import robot_scene
 from pad_bringup.viewer import Viewer
+from pad_msgs.msg import ActionChunk, CellOutcome, KeypointArray, SafetyState
+from pad_parse import qos
+from pad_parse.errors import PadParseError
+from pad_parse.recording.images import colour_image
 
 _STATES = {
     SafetyState.IDLE: "idle",

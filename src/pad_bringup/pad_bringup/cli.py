@@ -1,0 +1,390 @@
+"""The command line: `pad VERB ...`, over the same functions as the nodes. Imports wait until they are needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+OK, INTERNAL, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+# typer brings its own copy of click in some versions and uses the package in others; this is whichever it is.
+_UsageProblem = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_ERROR_BASES = (
+    ("pad_parse.errors", "PadParseError"),
+    ("pad_augment.errors", "PadAugmentError"),
+    ("pad_policy.errors", "PolicyError"),
+    ("pad_bringup.errors", "PadBringupError"),
+)
+
+app = typer.Typer(
+    name="pad",
+    help="PAD for ROS 2: from one human video to two moving arms.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`./pad setup`, `./pad test` and `./pad doctor` are done by ./pad itself.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+Seed = Annotated[int, typer.Option(help="Decides everything that is random.", min=0)]
+RobotOption = Annotated[str, typer.Option("--robot", help="Robot profile: a name in config/robots, or a path.")]
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _result(values: dict[str, Any], as_json: bool, lines: list[str]) -> None:
+    """Print the outcome: for machines one JSON object, for people a few lines."""
+    if as_json:
+        typer.echo(json.dumps(values, allow_nan=False))
+    else:
+        for line in lines:
+            typer.echo(line)
+
+
+@app.command()
+def demo(
+    task: Annotated[str, typer.Argument(help="Name of the task.")] = "pour",
+    recording: Annotated[
+        Path | None, typer.Option(help="rosbag2 or video of a human; without it a synthetic human shows the task.")
+    ] = None,
+    episodes: Annotated[int, typer.Option(help="Rollouts through the running node graph.")] = 10,
+    seed: Seed = 0,
+    demos: Annotated[int, typer.Option(help="Augmented demonstrations.")] = 300,
+    updates: Annotated[int | None, typer.Option(help="Optimiser steps; without it the training's default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; without it a new one in runs/.")] = None,
+    viewer: Annotated[bool, typer.Option("--viewer/--no-viewer", help="Live viewer in the browser.")] = True,
+    robot: RobotOption = "ur5e_pair",
+    as_json: Json = False,
+) -> None:
+    """The main job: demonstration, parse, augment, distill, node graph on the simulated cell, report."""
+    from pad_bringup.demo import DemoOptions, run_demo
+    from pad_bringup.progress import StageProgress
+
+    options = DemoOptions(
+        task=task,
+        recording=recording,
+        episodes=episodes,
+        seed=seed,
+        demos=demos,
+        updates=updates,
+        out=out,
+        viewer=viewer,
+        robot=robot,
+    )
+    with StageProgress() as progress:
+        figures = run_demo(options, progress)
+    good = round(figures["success"] * figures["episodes"])
+    _result(figures, as_json, [f"{good} of {figures['episodes']} episodes succeeded", f"report: {figures['report']}"])
+
+
+@app.command()
+def parse(
+    recording: Annotated[Path, typer.Argument(help="rosbag2 folder, .mcap file or video.")],
+    task: Annotated[str, typer.Option(help="Name of the task, or its YAML file.")] = "pour",
+    out: Annotated[Path | None, typer.Option(help="Demonstration file; without it beside the recording.")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Also write the recording with tracks drawn on (.webm).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Recording -> demonstration (.demo.h5)."""
+    from dataclasses import replace
+
+    from pad_augment.grounding import ground
+    from pad_bringup.progress import StageProgress
+    from pad_parse.demonstration import FILE_SUFFIX
+    from pad_parse.parser import parse as parse_recording
+    from pad_parse.recording import open_recording
+    from pad_parse.task import TaskSpec
+
+    spec = TaskSpec.load(task)
+    source = open_recording(recording)
+    name = recording.resolve()
+    target = out if out is not None else name.with_name(name.stem + FILE_SUFFIX)
+    began = time.monotonic()
+    with StageProgress() as progress, progress.stage("parse") as update:
+        demonstration = parse_recording(
+            source, spec, progress=lambda stage, fraction: update(fraction, stage), overlay_path=overlay
+        )
+        demonstration.save(target)
+        demonstration = replace(demonstration, segments=ground(demonstration))
+        demonstration.save(target)
+        update(1.0, str(target))
+    values = {
+        "demonstration": str(target.resolve()),
+        "frames": len(demonstration.stamps),
+        "segments": len(demonstration.segments),
+        "parse_s": round(time.monotonic() - began, 2),
+        "measures": _finite(demonstration.measures),
+    }
+    _result(values, as_json, [f"{values['frames']} frames, {values['segments']} segments: {target}"])
+
+
+@app.command()
+def augment(
+    demonstration: Annotated[Path, typer.Argument(help="Demonstration (.demo.h5).")],
+    out: Annotated[Path, typer.Option(help="Dataset folder; an existing dataset is replaced.")] = Path("dataset"),
+    demos: Annotated[int, typer.Option("--demos", "-n", help="Demonstrations to generate.")] = 300,
+    seed: Seed = 0,
+    robot: RobotOption = "ur5e_pair",
+    planner: Annotated[str, typer.Option(help="roboplan or straight_line.")] = "roboplan",
+    workers: Annotated[int, typer.Option(help="Processes; 0: one per core.", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Demonstration -> dataset of many demonstrations, each proved on the robot."""
+    from pad_augment.generator import generate
+    from pad_bringup.progress import StageProgress
+    from pad_bringup.resources import named_or_path
+    from pad_parse.demonstration import Demonstration
+
+    source = Demonstration.load(demonstration)
+    profile = named_or_path(robot, "config", "robots")
+    with StageProgress() as progress, progress.stage("augment") as update:
+        report = generate(
+            source,
+            profile,
+            out,
+            demos,
+            seed,
+            planner=planner,
+            workers=workers or len(os.sched_getaffinity(0)),
+            progress=lambda good, tried, _: update(good / max(1, demos), f"{good} of {demos}, {tried} attempts"),
+        )
+    values = {
+        "dataset": str(out.resolve()),
+        "demos": report.accepted,
+        "attempted": report.attempted,
+        "rejections": report.rejections,
+        "augment_s": round(report.seconds, 2),
+    }
+    _result(values, as_json, [f"{report.accepted} demonstrations from {report.attempted} attempts: {out}"])
+
+
+@app.command()
+def distill(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    out: Annotated[Path, typer.Option(help="Policy folder.")] = Path("policy"),
+    updates: Annotated[int | None, typer.Option(help="Optimiser steps; without it the default.")] = None,
+    size: Annotated[str, typer.Option(help="tiny, small or base.")] = "tiny",
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="torch device; taken as said, never replaced.")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Dataset -> policy folder."""
+    from pad_bringup.progress import StageProgress
+    from pad_policy.bundle import PolicyBundle
+    from pad_policy.config import TrainingConfig
+    from pad_policy.training import train
+
+    options: dict[str, object] = {"seed": seed, "size": size, "device": device}
+    if updates is not None:
+        options |= {"updates": updates, "warmup_updates": min(50, updates // 10)}
+    config = TrainingConfig.from_options(**options)
+    began = time.monotonic()
+    with StageProgress() as progress, progress.stage("distill") as update:
+        train(
+            dataset,
+            out,
+            config,
+            progress=lambda done, total, loss, left: update(
+                done / total, f"update {done} of {total}, loss {loss:.4f}, {left:.0f} s left"
+            ),
+        )
+    values = {
+        "policy": str(out.resolve()),
+        "updates": config.updates,
+        "distill_s": round(time.monotonic() - began, 2),
+        "measures": _finite(PolicyBundle.load(out).manifest.measures),
+    }
+    _result(values, as_json, [f"policy after {config.updates} updates: {out}"])
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[Path, typer.Argument(help="Policy folder.")],
+    episodes: Annotated[int, typer.Option(help="Placements to try.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the first placement.", min=0)] = 1000,
+    robot: RobotOption = "ur5e_pair",
+    as_json: Json = False,
+) -> None:
+    """Roll a policy out in the cell in lock-step, with true keypoints and a tracker's errors."""
+    from pad_bringup.evaluate import evaluate_policy
+    from pad_bringup.progress import StageProgress
+
+    with StageProgress() as progress:
+        values = evaluate_policy(policy, episodes=episodes, seed=seed, robot=robot, progress=progress)
+    low, high = values["wilson95"]
+    interval = f"95 % interval {100 * low:.0f} to {100 * high:.0f} %"
+    lines = [f"success {100 * values['success']:.0f} % of {episodes} ({interval})"]
+    lines += [f"  {count} x {cause}" for cause, count in values["causes"].items()]
+    _result(values, as_json, lines)
+
+
+@app.command()
+def up(
+    task: Annotated[str, typer.Argument(help="Name of the task.")] = "pour",
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Arguments of the graph as name:=value, the same as of the launch file.")
+    ] = None,
+    start: Annotated[bool, typer.Option("--start", help="Also find the keypoints and let the arms move.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="End by itself after this many seconds.")] = None,
+    logs: Annotated[Path | None, typer.Option(help="Folder for the nodes' logs.")] = None,
+    show_args: Annotated[bool, typer.Option("--show-args", help="List the graph's arguments and end.")] = False,
+) -> None:
+    """Start the node graph, as the launch file does, until Ctrl-C."""
+    from pad_bringup import store
+    from pad_bringup.errors import GraphError
+    from pad_bringup.graph import arguments as declared
+
+    if show_args:
+        for argument in declared(task):
+            choices = f" One of: {', '.join(argument.choices)}." if argument.choices else ""
+            typer.echo(f"  {argument.name}:={argument.default or '...'}  {argument.description}{choices}")
+        return
+    values = {"task": task}
+    for word in arguments or []:
+        name, sign, value = word.partition(":=")
+        if not sign:
+            raise GraphError(f"{word!r} is no graph argument; write name:=value (--show-args lists them)")
+        values[name] = value
+    from pad_bringup.up import run_up
+
+    started = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    folder = logs if logs is not None else store.cache_home() / "logs" / started
+    run_up(values, folder, start=start, seconds=seconds, tell=_say)
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Argument(help="Folder of the rosbag2 to write.")],
+    task: Annotated[str, typer.Option(help="Name of the task.")] = "pour",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Record a synthetic human who shows a task in the simulated cell (rosbag2 with ground truth)."""
+    from pad_bringup.cell.human.recorder import record_demonstration
+    from pad_bringup.cell.objects import load_objects
+    from pad_bringup.errors import DemoError
+    from pad_bringup.progress import StageProgress
+    from pad_parse.task import TaskSpec
+
+    TaskSpec.load(task)
+    load_objects(task)
+    if out.exists():
+        raise DemoError(f"{out} exists already; choose another folder")
+    began = time.monotonic()
+    with StageProgress() as progress, progress.stage("record") as update:
+        path = record_demonstration(out, seed=seed, task=task, progress=lambda stage, fraction: update(fraction, stage))
+    values = {"recording": str(Path(path).resolve()), "record_s": round(time.monotonic() - began, 2)}
+    _result(values, as_json, [f"recording: {path}"])
+
+
+@app.command()
+def replay(
+    bag: Annotated[Path, typer.Argument(help="rosbag2 folder or .mcap file.")],
+    rate: Annotated[float, typer.Option(help="Recorded seconds per real second.", min=0.01, max=100.0)] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
+) -> None:
+    """Play a recording's camera topics with /clock, as a live camera."""
+    from pad_bringup.graph import ENVIRONMENT
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from pad_bringup.nodes import replay as node
+
+    flag = "true" if loop else "false"
+    code = node.main(["--ros-args", "-p", f"bag:='{bag.resolve()}'", "-p", f"rate:={rate}", "-p", f"loop:={flag}"])
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def view(
+    file: Annotated[Path, typer.Argument(help="Demonstration (.demo.h5) or dataset folder.")],
+    port: Annotated[int, typer.Option(help="First port on 127.0.0.1 to try.", min=1, max=65535)] = 8080,
+    robot: RobotOption = "ur5e_pair",
+    seconds: Annotated[float | None, typer.Option(help="End by itself after this many seconds.")] = None,
+) -> None:
+    """Look at a demonstration or a dataset in the browser."""
+    from pad_bringup.view import run_view
+
+    run_view(file, robot=robot, port=port, tell=_say, seconds=seconds)
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    """JSON knows no nan."""
+    return {name: value if value == value and abs(value) != float("inf") else None for name, value in values.items()}
+
+
+def _known_error(error: BaseException) -> bool:
+    """Whether an exception is one that our packages raise on purpose; looks only at what is imported already."""
+    bases = (getattr(sys.modules.get(module), name, None) for module, name in _ERROR_BASES)
+    return any(isinstance(base, type) and isinstance(error, base) for base in bases)
+
+
+def _complain(message: str) -> None:
+    print(f"pad: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0 only on success, 2 with one clear line on bad input."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except typer.Exit as end:
+        return int(end.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("stopped; what was finished is kept")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERNAL
+    except Exception as error:
+        if isinstance(error, _UsageProblem):
+            return _usage_problem(error)
+        if _known_error(error):
+            _complain(str(error))
+            return BAD_INPUT
+        return _internal(error)
+    return code if isinstance(code, int) else OK
+
+
+def _usage_problem(error: Any) -> int:
+    """A mistake on the command line; asking for nothing at all gets the help, which is printed already."""
+    if type(error).__name__ != "NoArgsIsHelpError":
+        _complain(f"{error.format_message()} (see pad --help)")
+    return BAD_INPUT
+
+
+def _internal(error: Exception) -> int:
+    """A fault of ours: one line, and the trace in a file for the report of it."""
+    from pad_bringup import store
+
+    trace = "".join(traceback.format_exception(error))
+    path = store.cache_home() / "last_error.txt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(trace, encoding="utf-8")
+        where = f"; details in {path}"
+    except OSError:
+        where = ""
+    _complain(f"internal error: {type(error).__name__}: {error}{where}")
+    return INTERNAL
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""A running node graph: own domain, supervisor and client together, as the demo and `pad up` use it."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pad_bringup import names
+from pad_bringup.domain import private_domain
+from pad_bringup.errors import SupervisorError
+from pad_bringup.graph import Graph, build_graph
+from pad_bringup.ros_probe import RosProbe
+from pad_bringup.session import Session
+from pad_bringup.supervisor import Supervisor
+
+_DISCOVERY = 1.0  # s in which nodes that are already there show up
+
+
+@dataclass
+class RunningGraph:
+    """What runs.
+
+    Attributes:
+        graph: its nodes.
+        session: a client node in the same domain.
+        supervisor: owns the processes.
+        domain: ROS domain id.
+        start_seconds: from the first process to the last node being ready.
+        viewer_url: where the live viewer is, "" without one.
+    """
+
+    graph: Graph
+    session: Session
+    supervisor: Supervisor
+    domain: int
+    start_seconds: float
+    viewer_url: str
+
+
+@contextmanager
+def running_graph(
+    values: Mapping[str, str],
+    logs: Path,
+    *,
+    own_domain: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> Iterator[RunningGraph]:
+    """Start the graph for argument values and end it with the `with` block.
+
+    logs: folder for the nodes' logs.
+    own_domain: use a free domain where ROS_DOMAIN_ID is not set, so that nobody else's nodes are met.
+    tell: gets a line when a node is restarted or given up.
+
+    Raises:
+        GraphError: wrong arguments.
+        SupervisorError: a node does not start, or nodes of these names run already.
+    """
+    graph = build_graph(values)
+    with _domain(own_domain) as domain:
+        environment = {"ROS_DOMAIN_ID": str(domain)}
+        with Session("pad_runner", environment) as session:
+            probe = RosProbe(session)
+            _refuse_doubles(graph, probe, domain)
+            supervisor = Supervisor(graph, logs, probe, environment=environment, on_event=tell)
+            with supervisor:
+                seconds = supervisor.start()
+                url = viewer_url(logs) if any(e.name == names.VIEWER for e in graph.nodes) else ""
+                yield RunningGraph(graph, session, supervisor, domain, seconds, url)
+
+
+@contextmanager
+def _domain(own: bool) -> Iterator[int]:
+    if own:
+        with private_domain() as number:
+            yield number
+        return
+    chosen = os.environ.get("ROS_DOMAIN_ID") or "0"
+    if not chosen.isdigit() or int(chosen) > 232:
+        raise SupervisorError(f"ROS_DOMAIN_ID is {chosen!r}; it must be a number from 0 to 232")
+    yield int(chosen)
+
+
+def _refuse_doubles(graph: Graph, probe: RosProbe, domain: int) -> None:
+    """Two graphs in one domain would command the same robots."""
+    deadline = time.monotonic() + _DISCOVERY
+    while time.monotonic() < deadline:
+        doubles = sorted(probe.node_names() & {entry.full_name for entry in graph.nodes})
+        if doubles:
+            raise SupervisorError(
+                f"{', '.join(doubles)} already run in ROS domain {domain}; stop them, or set another ROS_DOMAIN_ID"
+            )
+        time.sleep(0.1)
+
+
+def viewer_url(logs: Path) -> str:
+    """The address that the viewer has logged, "" if it has not."""
+    try:
+        found = re.findall(r"viewer: (http://\S+)", (logs / f"{names.VIEWER}.log").read_text(errors="replace"))
+    except OSError:
+        return ""
+    return found[-1] if found else ""
