@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-PATCH = 15
+PATCH = 11
 """Side (px) of the patch that must agree."""
 _CELL = 44
-_WINDOW = (17, 17)
+_WINDOW = (13, 13)
 _CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.03)
 
 
