@@ -52,14 +52,15 @@ def fit_grasp(
     grippers: np.ndarray,
     openings: np.ndarray,
     weights: np.ndarray,
+    pinch_weights: np.ndarray,
     object_poses: np.ndarray,
     hold: Hold,
     body: Body | None,
 ) -> GraspFit | None:
     """The constant pose of the gripper in the object during a hold; None if the hand was seen neither in nor before it.
 
-    stamps (T,) s; landmarks (T, 21, 3) m, grippers (T, 4, 4), openings (T,) m as observed, nan = not seen; weights (T,)
-    0..1: how far each observation is to be trusted; object_poses (T, 4, 4).
+    stamps (T,) s; landmarks (T, 21, 3) m, grippers (T, 4, 4), openings (T,) m as observed, nan = not seen; weights and
+    pinch_weights (T,) 0..1: how far the hand, and its two pinching tips, are to be trusted; object_poses (T, 4, 4).
     """
     seen = np.isfinite(grippers).all(axis=(1, 2))
     during = np.zeros(len(stamps), dtype=bool)
@@ -83,6 +84,7 @@ def fit_grasp(
             used = trust > 0
             pose = _enclosing_pose(palms[used], trust[used], index, body)
             return GraspFit(pose, 2 * (body.radius + _FLESH), True)
+    trust = np.minimum(trust, pinch_weights) if np.minimum(trust, pinch_weights).sum() > 0 else trust
     used = trust > 0
     relative = geometry.inverse(object_poses[used]) @ grippers[used]
     mean = mean_pose(relative, trust[used], position_spread=0.015, rotation_spread=0.25)

@@ -64,6 +64,7 @@ def track_grippers(
     stamps: np.ndarray,
     landmarks: np.ndarray,
     weights: np.ndarray,
+    pinch_weights: np.ndarray,
     object_poses: dict[str, np.ndarray],
     object_points: dict[str, np.ndarray],
     arms_of: dict[str, tuple[int, ...]],
@@ -78,18 +79,18 @@ def track_grippers(
 ) -> GripperTrack:
     """Both grippers over a whole recording.
 
-    stamps (T,) s; landmarks (T, 2, 21, 3) m in the task frame, nan where a hand was not seen; weights (T, 2) 0 to 1:
-    how far each observation is to be trusted; object_poses name -> (T, 4, 4) with nan where an object was lost;
-    object_points name -> (M, 3) m in the object's frame; arms_of name -> arms that may handle it; longest_gap s: a
-    hand that holds nothing is interpolated over at most this long; near, arrival m: see `find_holds`;
-    held_from_start: objects known to be in a hand when the recording begins; bodies: shapes of objects, in their
-    frames, where they are known.
+    stamps (T,) s; landmarks (T, 2, 21, 3) m in the task frame, nan where a hand was not seen; weights and
+    pinch_weights (T, 2) 0 to 1: how far each hand, and its thumb and index tips, are to be trusted; object_poses name ->
+    (T, 4, 4) with nan where an object was lost; object_points name -> (M, 3) m in the object's frame; arms_of name ->
+    arms that may handle it; longest_gap s: a hand that holds nothing is interpolated over at most this long; near,
+    arrival m: see `find_holds`; held_from_start: objects known to be in a hand when the recording begins; bodies: shapes
+    of objects, in their frames, where they are known.
     """
     count = len(stamps)
     if landmarks.shape != (count, 2, 21, 3) or weights.shape != (count, 2):
         raise ParseError(f"landmarks {landmarks.shape}, weights {weights.shape} do not fit {count} frames of two hands")
     seen = np.isfinite(landmarks).all(axis=(2, 3))
-    believed = seen & (weights >= BELIEVED)
+    believed = seen & (np.minimum(weights, pinch_weights) >= BELIEVED)
     for arm in (0, 1):
         believed[:, arm] = _without_brinks(stamps, believed[:, arm])
     raw = np.full((count, 2, 4, 4), np.nan)
@@ -105,7 +106,7 @@ def track_grippers(
     poses = np.full((count, 2, 4, 4), np.nan)
     openings = np.full((count, 2), np.nan)
     for arm in (0, 1):
-        weight = np.where(believed[:, arm], weights[:, arm], 0.0)
+        weight = np.where(believed[:, arm], pinch_weights[:, arm], 0.0)
         supported = _near_sample(stamps, believed[:, arm])
         poses[supported, arm] = smooth_trajectory(stamps, raw[:, arm], weight, half_window=half_window)[supported]
         openings[:, arm] = np.maximum(
@@ -139,6 +140,7 @@ def track_grippers(
             raw[:, hold.arm],
             width[:, hold.arm],
             weights[:, hold.arm],
+            pinch_weights[:, hold.arm],
             complete[hold.object],
             hold,
             (bodies or {}).get(hold.object),

@@ -71,17 +71,51 @@ class HandLog:
     def add(self, observations: list[HandObservation], frame: Frame) -> list[np.ndarray | None]:
         """Log one frame; landmarks (21, 3) px of the left and right hand, None where not seen."""
         both = self._identities.assign(observations, frame.stamp)
-        landmarks = np.full((2, LANDMARK_COUNT, 3), np.nan)
-        depths = np.full((2, LANDMARK_COUNT), np.nan)
+        self._landmarks.append(np.full((2, LANDMARK_COUNT, 3), np.nan))
+        self._depths.append(np.full((2, LANDMARK_COUNT), np.nan))
+        self._presence.append([0.0, 0.0])
         for side, hand in enumerate(both):
             if hand is not None:
-                landmarks[side] = hand.landmarks
-                if frame.depth is not None:
-                    depths[side] = landmark_depth(frame.depth, hand.landmarks)
-        self._landmarks.append(landmarks)
-        self._presence.append([0.0 if hand is None else hand.presence for hand in both])
-        self._depths.append(depths)
+                self._put(-1, side, hand, frame)
         return [None if hand is None else hand.landmarks for hand in both]
+
+    def complete_beginning(self, recording: Recording, estimator: HandEstimator, longest: float = 2.5) -> None:
+        """Look for a hand that the detector found late once more, backwards in time from where it found it.
+
+        At most the first `longest` s of the recording are read again.
+        """
+        seen = np.isfinite(self.landmarks).all(axis=(2, 3))
+        late = [int(np.argmax(seen[:, side])) for side in (0, 1) if seen[:, side].any()]
+        last = max(late, default=0)
+        if last == 0:
+            return
+        frames = []
+        for i, frame in enumerate(recording.frames()):
+            if i > last or (frames and frame.stamp - frames[0].stamp > longest):
+                break
+            frames.append(frame)
+        if len(frames) <= last:
+            return
+        estimator.reset()
+        identities = HandIdentities(recording.camera.width)
+        # Both hands are named as the forward pass named them, each from where it is first known.
+        for side in (0, 1):
+            at = max(last, int(np.argmax(seen[:, side])))
+            if seen[at, side]:
+                identities.know(side, HandObservation(self._landmarks[at][side], 1.0, 0.5), frames[last].stamp)
+        for t in range(last, -1, -1):
+            for side, hand in enumerate(
+                identities.assign(estimator.estimate(frames[t].rgb, frames[t].stamp), frames[t].stamp)
+            ):
+                if hand is not None and not seen[t, side]:
+                    self._put(t, side, hand, frames[t])
+        estimator.reset()
+
+    def _put(self, t: int, side: int, hand: HandObservation, frame: Frame) -> None:
+        self._landmarks[t][side] = hand.landmarks
+        self._presence[t][side] = hand.presence
+        if frame.depth is not None:
+            self._depths[t][side] = landmark_depth(frame.depth, hand.landmarks)
 
     @property
     def landmarks(self) -> np.ndarray:
@@ -161,6 +195,7 @@ def observe_with_depth(
         seconds = hands.seconds
     if reference is None or len(stamps) < 2:
         raise ParseError(f"{recording.path} has {len(stamps)} frames; a demonstration needs at least 2")
+    log.complete_beginning(recording, estimator)
     first = {name: np.array(poses[name])[_first_known(poses[name], name)] for name in names}
     in_task = np.array(reference.points_in_task)
     return Observed(
@@ -224,6 +259,7 @@ def observe_colour(
         seconds = hands.seconds
     if first is None or len(stamps) < 2:
         raise ParseError(f"{recording.path} has {len(stamps)} frames; a demonstration needs at least 2")
+    log.complete_beginning(recording, estimator)
     times = np.array(stamps)
     arms = arms_of_objects(task)
     early = times - times[0] < 1.0

@@ -26,6 +26,8 @@ from pad_parse.task import TaskSpec
 Progress = Callable[[str, float], None]
 _INVENTED, _WHOLE = 0.55, 0.75
 """Apparent sizes of a hand at and below which it is not believed, and from which on it is."""
+_GUESSED, _SEEN = 0.1, 0.5
+"""Weight of a fingertip's measured depth in the fit at and below which it is a guess, and from which on it is seen."""
 LONGEST_LOSS = 0.5
 """s; an object out of sight for longer than this, and in no visible hand, is LOST."""
 
@@ -61,7 +63,7 @@ def parse(
         observed = observe_colour(recording, spec, proposal, estimator, progress)
     if progress is not None:
         progress("fit hands and grippers", 0.0)
-    landmarks, weights = _hands_in_task(observed)
+    landmarks, weights, pinch_weights = _hands_in_task(observed)
     held = () if proposal is None else proposal.objects_held
     if not recording.has_depth:
         _beside_objects(landmarks, observed, {arms_of_objects(spec)[name][0]: name for name in held})
@@ -69,6 +71,7 @@ def parse(
         observed.stamps,
         landmarks,
         weights,
+        pinch_weights,
         observed.object_poses,
         observed.points_in_object,
         arms_of_objects(spec),
@@ -132,8 +135,10 @@ def _annotated(recording: Recording, task: TaskSpec) -> TaskSpec:
     return annotation
 
 
-def _hands_in_task(observed: Observed) -> tuple[np.ndarray, np.ndarray]:
-    """Landmarks (T, 2, 21, 3) m in the task frame and their weights (T, 2), 0..1."""
+def _hands_in_task(observed: Observed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Landmarks (T, 2, 21, 3) m in the task frame; how far each hand, and its two pinching fingertips, are to be
+    trusted (T, 2), 0..1.
+    """
     seen = np.isfinite(observed.hands).all(axis=(2, 3))
     landmarks = np.full(observed.hands.shape, np.nan)
     weights = np.zeros(seen.shape)
@@ -145,7 +150,13 @@ def _hands_in_task(observed: Observed) -> tuple[np.ndarray, np.ndarray]:
     landmarks[seen] = geometry.transform_points(pose, fit.points_in_camera)
     # A hand that looks too small for its distance is one that the network made up round a few visible fingers.
     weights[seen] = np.clip((fit.apparent_size - _INVENTED) / (_WHOLE - _INVENTED), 0.0, 1.0) * observed.presence[seen]
-    return landmarks, weights
+    pinch = weights.copy()
+    if depths is not None:
+        # A fingertip whose measured depth is another one lies behind something: the network guessed it.
+        used = fit.depth_used
+        tips = [np.maximum(used[:, tip], 0.7 * used[:, tip - 1]) for tip in (THUMB_TIP, INDEX_TIP)]
+        pinch[seen] *= np.clip((np.minimum(*tips) - _GUESSED) / (_SEEN - _GUESSED), 0.0, 1.0)
+    return landmarks, weights, pinch
 
 
 def _beside_objects(landmarks: np.ndarray, observed: Observed, held: dict[int, str]) -> None:

@@ -104,7 +104,7 @@ def track(s: dict[str, np.ndarray], objects: np.ndarray | None = None):
     return track_grippers(
         s["stamps"],
         s["landmarks"],
-        np.isfinite(s["landmarks"]).all(axis=(2, 3)).astype(float),
+        *[np.isfinite(s["landmarks"]).all(axis=(2, 3)).astype(float)] * 2,
         {"bottle": s["objects"] if objects is None else objects},
         {"bottle": POINTS},
         {"bottle": (1,)},
@@ -171,4 +171,4 @@ def test_nothing_that_rests_is_held() -> None:
 
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ParseError, match="do not fit"):
-        track_grippers(np.arange(3.0), np.zeros((2, 2, 21, 3)), np.zeros((3, 2)), {}, {}, {})
+        track_grippers(np.arange(3.0), np.zeros((2, 2, 21, 3)), np.zeros((3, 2)), np.zeros((3, 2)), {}, {}, {})

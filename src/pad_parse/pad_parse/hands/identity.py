@@ -73,6 +73,10 @@ class HandIdentities:
                     track.update(observation, stamp)
         return result[LEFT], result[RIGHT]
 
+    def know(self, side: int, observation: HandObservation, stamp: float) -> None:
+        """Begin with a hand whose side (0 left, 1 right) is known."""
+        self._tracks[side] = _Track(observation.centre, np.zeros(2), observation.size, stamp)
+
     def _distinct(self, observations: Sequence[HandObservation]) -> list[HandObservation]:
         kept: list[HandObservation] = []
         for observation in sorted(observations, key=lambda o: -o.presence):
