@@ -74,7 +74,11 @@ def refine(
         y, x = _CELL * (k // columns), _CELL * (k % columns)
         corner[k] = x, y
         template[y : y + _CELL, x : x + _CELL] = cv2.warpAffine(
-            references[reference_index[i]], matrices[k], (_CELL, _CELL), flags=flags, borderMode=cv2.BORDER_REPLICATE
+            references[reference_index[i]],
+            matrices[k],
+            (_CELL, _CELL),
+            flags=flags,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         target[y : y + _CELL, x : x + _CELL] = cv2.getRectSubPix(
             image, (_CELL, _CELL), (float(predicted[i, 0]), float(predicted[i, 1]))

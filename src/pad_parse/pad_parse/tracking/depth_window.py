@@ -22,7 +22,9 @@ def depth_windows(
     return np.where(valid & (values > 0) & np.isfinite(values), values, np.nan)
 
 
-def median_depth(depth: NDArray[np.float32], pixels: NDArray[np.float64], radius: int = 2) -> NDArray[np.float64]:
+def median_depth(
+    depth: NDArray[np.float32], pixels: NDArray[np.float64], radius: int = 2
+) -> NDArray[np.float64]:
     """Median of the valid depths (M,) in metres in a window around pixels (M, 2); nan without a valid sample."""
     values = np.sort(depth_windows(depth, pixels, radius), axis=1)
     count = np.sum(np.isfinite(values), axis=1)

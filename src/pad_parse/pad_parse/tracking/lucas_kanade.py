@@ -70,7 +70,9 @@ class LucasKanadeTracker:
         self._points = np.where(self._visible[:, None], refined, predicted)
         self._last = grey
         return [
-            TrackResult(stamp, self._points.copy(), self._visible.copy(), np.clip(agreement, 0, 1) * self._visible)
+            TrackResult(
+                stamp, self._points.copy(), self._visible.copy(), np.clip(agreement, 0, 1) * self._visible
+            )
         ]
 
     def _neighbourhood(
@@ -82,7 +84,9 @@ class LucasKanadeTracker:
         guess = self._points.copy()
         good = np.flatnonzero(followed)
         for i in range(count):
-            near = good[np.argsort(np.linalg.norm(self._origin[good] - self._origin[i], axis=1))[:_NEIGHBOURS]]
+            near = good[
+                np.argsort(np.linalg.norm(self._origin[good] - self._origin[i], axis=1))[:_NEIGHBOURS]
+            ]
             if near.size < 3:
                 continue
             a, b = self._origin[near], moved[near]

@@ -44,7 +44,10 @@ def points_of_image(depth: NDArray[np.float32], camera: Camera) -> NDArray[np.fl
 
 
 def object_mask(
-    depth: NDArray[np.float32], points: NDArray[np.float64], pixels: NDArray[np.float64], anchors: NDArray[np.float64]
+    depth: NDArray[np.float32],
+    points: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    anchors: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
     """Pixels (H, W) of the surface that carries the keypoints: above the table, near them, and without a depth step between.
 

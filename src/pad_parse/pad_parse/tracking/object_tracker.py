@@ -109,7 +109,9 @@ class ObjectTracker:
         inside = np.all((pixels >= 0) & (pixels <= [rgb.shape[1] - 1, rgb.shape[0] - 1]), axis=1)
         if not np.all(inside):
             bad = int(np.argmin(inside))
-            raise TrackingError(f"keypoint {bad} of {self._objects[bad]} at pixel {pixels[bad]} is outside the image")
+            raise TrackingError(
+                f"keypoint {bad} of {self._objects[bad]} at pixel {pixels[bad]} is outside the image"
+            )
         if depth is None:
             self._planar = {n: PlanarTrack(grey, pixels[m]) for n, m in self._members.items()}
         else:
@@ -128,7 +130,9 @@ class ObjectTracker:
             raise TrackingError("the tracker was not started; call start(rgb, depth, ...) first")
         self._check_image(rgb, depth)
         if (depth is None) != bool(self._planar):
-            raise TrackingError("the tracker was started " + ("without depth" if self._planar else "with depth"))
+            raise TrackingError(
+                "the tracker was started " + ("without depth" if self._planar else "with depth")
+            )
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         if depth is None:
             self._step_planar(grey)
@@ -164,7 +168,9 @@ class ObjectTracker:
             hull = upright_hull(surface, self._to_task[:3, 3])
             x, y = points[members, :2].mean(axis=0)
             rest = np.array(object_poses.get(name, geometry.yaw_pose(x, y, 0.0)), dtype=np.float64)
-            self._rigid[name] = self._new_track(grey, cloud, mask, hull, rest, pixels[members], points[members], stamp)
+            self._rigid[name] = self._new_track(
+                grey, cloud, mask, hull, rest, pixels[members], points[members], stamp
+            )
 
     def _new_track(
         self,
@@ -187,7 +193,15 @@ class ObjectTracker:
         landmarks = _landmarks(grey, mask, cloud, to_object)
         pose = geometry.inverse(self._to_task) @ rest
         track = RigidTrack(
-            self._camera.matrix, hull, rest, Support(len(pixels)), pose, stamp, landmarks, in_object.mean(axis=0), self._rng
+            self._camera.matrix,
+            hull,
+            rest,
+            Support(len(pixels)),
+            pose,
+            stamp,
+            landmarks,
+            in_object.mean(axis=0),
+            self._rng,
         )
         cloud_in_object = geometry.transform_points(to_object, cloud.reshape(-1, 3)).reshape(cloud.shape)
         track.define(grey, anchors, in_object, cloud_in_object, anchors)
@@ -211,7 +225,9 @@ class ObjectTracker:
         assert self._last is not None
         tracks = list(self._rigid.values())
         predicted = [track.predicted_pose(stamp) for track in tracks]
-        chosen, guesses = zip(*(t.flow_points(p) for t, p in zip(tracks, predicted, strict=True)), strict=True)
+        chosen, guesses = zip(
+            *(t.flow_points(p) for t, p in zip(tracks, predicted, strict=True)), strict=True
+        )
         last = [t.last_pixels(c) for t, c in zip(tracks, chosen, strict=True)]
         flowed, found = flow.track(self._last, image.grey, np.concatenate(last), np.concatenate(guesses))
         ends = np.cumsum([len(c) for c in chosen])[:-1]
@@ -254,13 +270,18 @@ class ObjectTracker:
     def _check_image(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32] | None) -> None:
         size = (self._camera.height, self._camera.width)
         if rgb.shape != (*size, 3) or rgb.dtype != np.uint8:
-            raise TrackingError(f"images must be {(*size, 3)} uint8, as the camera says; got {rgb.shape} {rgb.dtype}")
+            raise TrackingError(
+                f"images must be {(*size, 3)} uint8, as the camera says; got {rgb.shape} {rgb.dtype}"
+            )
         if depth is not None and depth.shape != size:
             raise TrackingError(f"depth must be {size}, aligned to the colour image; got {depth.shape}")
 
 
 def _landmarks(
-    grey: NDArray[np.uint8], mask: NDArray[np.bool_], cloud: NDArray[np.float64], to_object: NDArray[np.float64]
+    grey: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    cloud: NDArray[np.float64],
+    to_object: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     keys, described = cv2.SIFT_create(300).detectAndCompute(grey, mask.astype(np.uint8))
     if described is None:

@@ -168,7 +168,9 @@ def fit_affine(
         return None
     a, b = np.asarray(start, dtype=np.float32), np.asarray(pixels, dtype=np.float32)
     fit = cv2.estimateAffine2D if len(start) >= 8 else cv2.estimateAffinePartial2D
-    matrix, found = fit(a, b, method=cv2.RANSAC, ransacReprojThreshold=tolerance, maxIters=300, confidence=0.99)
+    matrix, found = fit(
+        a, b, method=cv2.RANSAC, ransacReprojThreshold=tolerance, maxIters=300, confidence=0.99
+    )
     if matrix is None or found is None or not np.all(np.isfinite(matrix)):
         return None
     determinant = float(np.linalg.det(matrix[:, :2]))

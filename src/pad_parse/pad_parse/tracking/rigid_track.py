@@ -168,7 +168,9 @@ class RigidTrack:
         v, u = np.mgrid[window]
         pixels = np.stack([u, v], -1).reshape(-1, 2)
         cloud = geometry.unproject(pixels, depth.reshape(-1), self._matrix).reshape(*depth.shape, 3)
-        in_object = geometry.transform_points(geometry.inverse(self.pose), cloud.reshape(-1, 3)).reshape(cloud.shape)
+        in_object = geometry.transform_points(geometry.inverse(self.pose), cloud.reshape(-1, 3)).reshape(
+            cloud.shape
+        )
         at_rest = geometry.transform_points(self._rest, in_object.reshape(-1, 3)).reshape(cloud.shape)
         mask = self._hull.contains(at_rest, margin=0.004) & ~_depth_steps(depth)
         corner = np.array([window[1].start, window[0].start])
@@ -192,11 +194,15 @@ class RigidTrack:
         """Add support at `pixels` (m, 2) of the image, with object-frame points (m, 3); `cloud` (h, w, 3) gives the normals."""
         towards = geometry.inverse(self.pose)[:3, 3] - points
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-        self.support.add(View(grey, self.pose.copy()), points, surface_normals(cloud, cloud_pixels, towards), pixels)
+        self.support.add(
+            View(grey, self.pose.copy()), points, surface_normals(cloud, cloud_pixels, towards), pixels
+        )
         self.seen = np.concatenate([self.seen, np.ones(len(points), bool)])
         self._pixels = np.concatenate([self._pixels, pixels])
 
-    def keypoints(self, depth: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    def keypoints(
+        self, depth: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Keypoints now: optical-frame points (n, 3), pixels (n, 2), and whether each is seen at its place (n,)."""
         count = self.support.keypoint_count
         points = geometry.transform_points(self.pose, self.support.points[:count])
@@ -208,7 +214,11 @@ class RigidTrack:
         return points, pixels, np.asarray(visible & (not self.lost))
 
     def _coarse(
-        self, image: Image, predicted: NDArray[np.float64], chosen: NDArray[np.intp], flowed: NDArray[np.float64]
+        self,
+        image: Image,
+        predicted: NDArray[np.float64],
+        chosen: NDArray[np.intp],
+        flowed: NDArray[np.float64],
     ) -> PoseFit | None:
         if len(chosen) < 4:
             return None
@@ -252,10 +262,14 @@ class RigidTrack:
                 return None
             kept = chosen[agrees]
             depth = median_depth(image.depth, refined[agrees], 1)
-            fit = fit_pose(self.support.points[kept], refined[agrees], depth, self._matrix, pose, tolerance=2.0)
+            fit = fit_pose(
+                self.support.points[kept], refined[agrees], depth, self._matrix, pose, tolerance=2.0
+            )
             if np.count_nonzero(fit.inliers) < max(_LEAST_SEEN, 0.4 * kept.size):
                 return None
-            moved = geometry.project(geometry.transform_points(fit.pose, self.support.points[kept]), self._matrix)
+            moved = geometry.project(
+                geometry.transform_points(fit.pose, self.support.points[kept]), self._matrix
+            )
             shift = np.nanmax(np.linalg.norm(moved - pixels[kept], axis=1))
             pose = fit.pose
             if shift < 2.5:
@@ -264,7 +278,9 @@ class RigidTrack:
         self.seen = np.zeros(len(self.support), bool)
         self.seen[kept[fit.inliers]] = True
         self._pixels = np.where(
-            self.seen[:, None], self._pixels, geometry.project(geometry.transform_points(pose, self.support.points), self._matrix)
+            self.seen[:, None],
+            self._pixels,
+            geometry.project(geometry.transform_points(pose, self.support.points), self._matrix),
         )
         self._pixels[kept] = refined[agrees]
         self.support.misses[chosen] += 1
@@ -286,7 +302,9 @@ class RigidTrack:
             self._linear[:], self._angular[:] = 0.0, 0.0
         else:
             # Small differences to the prediction are mostly noise, large ones are motion.
-            pose = geometry.interpolate_pose(predicted, pose, float(np.clip(0.4 + surprise / 0.004, 0.0, 1.0)))
+            pose = geometry.interpolate_pose(
+                predicted, pose, float(np.clip(0.4 + surprise / 0.004, 0.0, 1.0))
+            )
             dt = max(stamp - self._stamp, 1e-3)
             centre = geometry.transform_points(pose, self._centre)
             linear = (centre - geometry.transform_points(self.pose, self._centre)) / dt
@@ -355,7 +373,10 @@ class RigidTrack:
 
 
 def _moved(
-    pose: NDArray[np.float64], centre: NDArray[np.float64], angle: NDArray[np.float64], shift: NDArray[np.float64]
+    pose: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    angle: NDArray[np.float64],
+    shift: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     rotation = geometry.rotation_exp(angle)
     return geometry.make_pose(rotation @ pose[:3, :3], rotation @ (pose[:3, 3] - centre) + centre + shift)

@@ -47,7 +47,9 @@ def surface_normals(
     for i, (u, v) in enumerate(np.round(np.nan_to_num(pixels, nan=-1e3)).astype(int)):
         if not (0 <= u < width and 0 <= v < height):
             continue
-        patch = points[max(v - radius, 0) : v + radius + 1, max(u - radius, 0) : u + radius + 1].reshape(-1, 3)
+        patch = points[max(v - radius, 0) : v + radius + 1, max(u - radius, 0) : u + radius + 1].reshape(
+            -1, 3
+        )
         patch = patch[np.isfinite(patch[:, 0])]
         if len(patch) < 12:
             continue
@@ -103,7 +105,11 @@ class Support:
         return len(self.points)
 
     def add(
-        self, view: View, points: NDArray[np.float64], normals: NDArray[np.float64], pixels: NDArray[np.float64]
+        self,
+        view: View,
+        points: NDArray[np.float64],
+        normals: NDArray[np.float64],
+        pixels: NDArray[np.float64],
     ) -> None:
         """Define points (m, 3) with normals (m, 3) at pixels (m, 2) of a new view."""
         self.views.append(view)
@@ -130,16 +136,25 @@ class Support:
         return np.asarray(-np.sum(n * p, axis=1) > _LEAST_FACING * np.linalg.norm(p, axis=1))
 
     def warps(
-        self, pose: NDArray[np.float64], matrix: NDArray[np.float64], chosen: NDArray[np.intp]
+        self,
+        pose: NDArray[np.float64],
+        matrix: NDArray[np.float64],
+        chosen: NDArray[np.intp],
+        view_matrix: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
-        """Linear maps (m, 2, 2), view pixels -> current pixels, around the `chosen` points at `pose`."""
+        """Linear maps (m, 2, 2), view pixels -> current pixels, around the `chosen` points at `pose`.
+
+        `matrix` (3, 3) are the current intrinsics, `view_matrix` those of the views where they differ.
+        """
         normals = self.normals[chosen]
         helper = np.where(np.abs(normals[:, :1]) < 0.7, [[1.0, 0, 0]], [[0, 1.0, 0]])
         first = np.cross(normals, helper)
         first /= np.linalg.norm(first, axis=1, keepdims=True)
         tangents = np.stack([first, np.cross(normals, first)], axis=2)
         poses = np.stack([view.pose for view in self.views])[self.view[chosen]]
-        before = _tangent_jacobian(self.points[chosen], tangents, poses, matrix)
+        before = _tangent_jacobian(
+            self.points[chosen], tangents, poses, matrix if view_matrix is None else view_matrix
+        )
         now = _tangent_jacobian(self.points[chosen], tangents, np.broadcast_to(pose, poses.shape), matrix)
         determinant = np.linalg.det(before)
         safe = np.abs(determinant) > 1e-3 * np.maximum(np.abs(before).max(axis=(1, 2)) ** 2, 1e-12)
@@ -149,7 +164,10 @@ class Support:
 
 
 def _tangent_jacobian(
-    points: NDArray[np.float64], tangents: NDArray[np.float64], poses: NDArray[np.float64], matrix: NDArray[np.float64]
+    points: NDArray[np.float64],
+    tangents: NDArray[np.float64],
+    poses: NDArray[np.float64],
+    matrix: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """(m, 2, 2): pixels per metre along the two tangents (m, 3, 2) at points (m, 3) seen at poses (m, 4, 4)."""
     p = np.einsum("mij,mj->mi", poses[:, :3, :3], points) + poses[:, :3, 3]
