@@ -1,4 +1,4 @@
-"""One scene's plan in the end-effector space: both arms from their start to the end of the skill, in step (method: Augment).
+"""One scene in the end-effector space: both arms, in step, from their start to the end of the skill.
 
     reach (free) -> approach, settle, close -> lift and transport (free) -> skill (in sync) -> hold
 

@@ -1,4 +1,4 @@
-"""The dataset folder: Zarr, flat arrays over all steps plus `episode_ends` (the ReplayBuffer layout); see README.md here."""
+"""The dataset folder: Zarr, flat arrays over all steps plus `episode_ends`; the package's README.md has its schema."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def carry(change: FloatArray, gripper_poses: FloatArray) -> FloatArray:
 
 
 def held_object(gripper_poses: FloatArray, object_in_gripper: FloatArray) -> FloatArray:
-    """Poses (T, 4, 4) of an object that moves rigidly with the gripper; `object_in_gripper` (4, 4) is fixed at the grasp."""
+    """Poses (T, 4, 4) of an object that moves rigidly with the gripper, at `object_in_gripper` (4, 4)."""
     return gripper_poses @ object_in_gripper
 
 

@@ -1,10 +1,11 @@
-"""Where the work is done: in this process, or in several, each with a scene of its own; the order of results is the same."""
+"""Where the work is done: in this process, or in several; the order of the results is the same."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
+from multiprocessing.pool import AsyncResult
 from typing import Any, Protocol
 
 _CHUNK = 4
@@ -39,7 +40,7 @@ class ProcessExecutor:
         # What every worker needs is imported once, by the server that they are forked from.
         context.set_forkserver_preload(["pad_augment.generator"])
         with context.Pool(self.workers, initializer=_start, initargs=(work,)) as pool:
-            waiting = []
+            waiting: list[AsyncResult[list[Any]]] = []
             submitted = 0
             while submitted < count or waiting:
                 while submitted < count and len(waiting) < 3 * self.workers:

@@ -18,8 +18,8 @@ from pad_augment.dataset import Episode, write_dataset
 from pad_augment.errors import ConfigError, GenerationError
 from pad_augment.executor import make_executor
 from pad_augment.kinematics import Robot, RobotProfile
-from pad_augment.planning import PLANNERS, BimanualPlanner, make_planner
-from pad_augment.planning.interface import Failure, PlanFailure, Shape
+from pad_augment.planning import PLANNERS, make_planner
+from pad_augment.planning.interface import BimanualPlanner, Failure, PlanFailure, Shape
 from pad_augment.sampling import Placement, SceneSampler
 from pad_augment.scene_plan import ScenePlanner
 from pad_augment.skills import SkillSet, learn_skills
@@ -93,7 +93,7 @@ def generate(
 ) -> GenerationReport:
     """Write a dataset of `n` demonstrations to the folder `out`; the same seed gives the same one for any `workers`.
 
-    planner: "roboplan" proves every demonstration on the robot; "straight_line" leaves collisions out, as the paper does.
+    planner: "roboplan" proves every demonstration; "straight_line" leaves collisions out, as the paper does.
     keypoints_in_object: object -> (n, 3) m, to teach another instance than the demonstrated one.
     shapes: object -> cylinder for collisions; by default estimated from grasps and keypoints.
 

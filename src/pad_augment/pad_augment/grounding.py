@@ -15,6 +15,8 @@ from pad_parse.task import StageSpec
 
 APPROACH_DISTANCE = 0.10
 """m; the grasp skill begins when the gripper comes this close to where it will close."""
+REACH = 0.15
+"""m; a hand that closes farther from all of an object's keypoints does not take it."""
 MOTION_ONSET = 0.006
 """m; displacement that counts as the object having begun to move."""
 SKILL_TURN = np.radians(10.0)
@@ -27,7 +29,7 @@ LOOK_BACK = 0.25
 
 @dataclass(frozen=True)
 class Grasp:
-    """One arm takes one object. Frames: `start` of the approach, `close`, `onset` of the object's motion, `end` of holding."""
+    """One arm takes one object. Frames: `start` of the approach, `close`, `onset` of motion, `end` of holding."""
 
     arm: int
     object: str
@@ -93,28 +95,40 @@ def find_grasp(demonstration: Demonstration, stage: StageSpec) -> Grasp:
     gripper = demonstration.gripper_poses[:, arm, :3, 3]
     displaced = np.linalg.norm(poses[:, :3, 3] - poses[0, :3, 3], axis=-1) > MOTION_ONSET
     runs = [run for run in _runs(demonstration.gripper_closed[:, arm]) if displaced[run[0] : run[1]].any()]
+    wanted = (
+        f"stage {stage.name!r} wants the {stage.arm} hand to take the {stage.object!r}; in the demonstration that hand"
+    )
+    if not demonstration.gripper_closed[:, arm].any():
+        raise GroundingError(f"{wanted} never closes")
     if not runs:
-        closed = (
-            "never closes"
-            if not demonstration.gripper_closed[:, arm].any()
-            else "closes, but the object does not move with it"
-        )
-        raise GroundingError(
-            f"stage {stage.name!r} wants the {stage.arm} hand to take the {stage.object!r}; in the demonstration that hand {closed}"
-        )
-    close, end = max(runs, key=lambda run: displaced[run[0] : run[1]].sum())
-    gap = np.linalg.norm(gripper[close] - poses[close, :3, 3])
+        raise GroundingError(f"{wanted} closes, but the object does not move with it")
+    gaps = [_gap(demonstration, stage.object, gripper[run[0]], run[0]) for run in runs]
+    near = [(run, gap) for run, gap in zip(runs, gaps, strict=True) if gap <= REACH]
+    if not near:
+        raise GroundingError(f"{wanted} closes {min(gaps) * 100:.0f} cm away from it")
+    (close, end), gap = max(near, key=lambda item: displaced[item[0][0] : item[0][1]].sum())
     onset = close + int(np.argmax(displaced[close:end]))
     onset = min(max(onset, close + 1), end)
     far = np.nonzero(np.linalg.norm(gripper[:close] - gripper[close], axis=-1) > APPROACH_DISTANCE)[0]
     start = int(far[-1]) if len(far) else 0
-    confidence = float(np.clip(1.5 - gap / 0.2, 0.1, 1.0))
+    confidence = float(np.clip(1.2 - gap / REACH, 0.1, 1.0))
+    moves = f"it moves from {stamps[min(onset, len(stamps) - 1)]:.2f} s"
     if close == 0:
-        evidence = f"the {stage.object} is held in the first frame; approach to be added"
-        onset, start = max(1, min(onset, end)), 0
+        evidence = f"the {stage.object} is held in the first frame, {moves}; its approach is to be added"
+        start = 0
     else:
-        evidence = f"hand closes at {stamps[close]:.2f} s, {gap * 100:.1f} cm from the {stage.object}'s base; it moves from {stamps[min(onset, len(stamps) - 1)]:.2f} s"
+        evidence = f"hand closes at {stamps[close]:.2f} s, {gap * 100:.1f} cm from the {stage.object}'s points; {moves}"
     return Grasp(arm, stage.object, stage.name, start, close, onset, end, confidence, evidence)
+
+
+def _gap(demonstration: Demonstration, name: str, place: NDArray[np.float64], frame: int) -> float:
+    """m from a place (3,) to the nearest known keypoint of an object, or to its origin if none is known."""
+    mine = np.array(demonstration.keypoint_objects) == name
+    points = demonstration.keypoints[frame][mine]
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        points = demonstration.object_poses[name][frame, None, :3, 3]
+    return float(np.linalg.norm(points - place, axis=1).min())
 
 
 def _find_skill(
@@ -126,7 +140,8 @@ def _find_skill(
     first, end = max(g.onset for g in involved), min(g.end for g in involved)
     if first + 2 >= end:
         raise GroundingError(
-            f"stage {stage.name!r} needs {' and '.join(g.object for g in involved)} held at the same time; in the demonstration they are not"
+            f"stage {stage.name!r} needs {' and '.join(g.object for g in involved)} held at the same time; "
+            "in the demonstration they are not"
         )
     stamps = demonstration.stamps
     reference = demonstration.object_poses[stage.reference]
@@ -139,7 +154,8 @@ def _find_skill(
     else:
         distance = np.linalg.norm(relative[first:end, :3, 3], axis=-1)
         border = first + int(np.argmax(distance < distance.min() + SKILL_NEARNESS))
-        evidence = f"the {stage.object} comes within {SKILL_NEARNESS * 100:.0f} cm of its least distance at {stamps[border]:.2f} s"
+        near = f"within {SKILL_NEARNESS * 100:.0f} cm of its least distance"
+        evidence = f"the {stage.object} comes {near} at {stamps[border]:.2f} s"
     window = max(first, int(np.searchsorted(stamps, stamps[border] - LOOK_BACK)))
     speed = np.linalg.norm(np.gradient(relative[:, :3, 3], stamps, axis=0), axis=-1)
     start = window + int(np.argmin(speed[window : border + 1]))
@@ -158,8 +174,8 @@ def _filled(demonstration: Demonstration, arm: int, segments: list[Segment]) -> 
     for segment in sorted(segments, key=lambda s: s.start):
         if segment.start < cursor:
             raise GroundingError(
-                f"stages {out[-1].stage!r} and {segment.stage!r} of the {ARMS[arm]} arm overlap at {demonstration.stamps[segment.start]:.2f} s; "
-                "the template's order does not fit the demonstration"
+                f"stages {out[-1].stage!r} and {segment.stage!r} of the {ARMS[arm]} arm overlap at "
+                f"{demonstration.stamps[segment.start]:.2f} s; the template's order does not fit the demonstration"
             )
         if segment.start > cursor:
             out.append(_between(demonstration, arm, cursor, segment.start))

@@ -118,9 +118,8 @@ class _Chain:
                 raise RobotError(f"joint {name!r} lies between the root and the TCP but is not in the profile")
             found.append(name)
             axis = joint.find("axis")
-            self.axes.append(
-                np.array([float(v) for v in axis.get("xyz").split()]) if axis is not None else np.array([1.0, 0, 0])
-            )  # type: ignore[union-attr]
+            direction = "1 0 0" if axis is None else axis.get("xyz", "1 0 0")
+            self.axes.append(np.array([float(v) for v in direction.split()]))
             limit = joint.find("limit")
             if limit is None:
                 raise RobotError(f"joint {name!r} has no limit")

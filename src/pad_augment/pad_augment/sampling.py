@@ -19,7 +19,7 @@ MINIMUM_DISTANCE = 0.12
 
 
 class SceneSampler:
-    """Placement `index` of a scrambled Sobol sequence over all regions; the same (task, seed, index) gives the same one."""
+    """Placement `index` of a scrambled Sobol sequence over all regions; (task, seed, index) decides it."""
 
     def __init__(self, task: TaskSpec, seed: int, capacity: int = 1 << 14) -> None:
         self._names = task.object_names

@@ -14,8 +14,17 @@ from pad_augment.dataset import Episode
 from pad_augment.equivariance import held_object, keypoints_of
 from pad_augment.errors import ConfigError
 from pad_augment.kinematics import Robot
-from pad_augment.planning import BimanualPlanner
-from pad_augment.planning.interface import Failure, Plan, PlanFailure, PlanRequest, Stretch, World
+from pad_augment.planning.collisions import CollisionScene
+from pad_augment.planning.interface import (
+    BimanualPlanner,
+    Failure,
+    Holding,
+    Plan,
+    PlanFailure,
+    PlanRequest,
+    Stretch,
+    World,
+)
 from pad_augment.skills import SkillSet
 from pad_parse import geometry
 from pad_parse.demonstration import KeypointState, SegmentKind
@@ -33,13 +42,15 @@ _TRIES_TO_PUSH = 3
 class ScenePlan:
     """A proved trajectory of T steps.
 
-    plan: joints, poses, resulting openings. command: (T, 2) m. kinds: (T,) of SegmentKind. grasped: first step from
-    which the objects move with the grippers. placement: object -> (4, 4) at the start.
+    plan: joints, poses, resulting openings. command: (T, 2) m. kinds: (T,) of SegmentKind. closing: first step at which
+    the grippers may touch their objects. grasped: first step from which the objects move with the grippers.
+    placement: object -> (4, 4) at the start.
     """
 
     plan: Plan
     command: FloatArray
     kinds: NDArray[np.uint8]
+    closing: int
     grasped: int
     placement: dict[str, FloatArray]
 
@@ -112,7 +123,7 @@ class ScenePlanner:
                     raise
 
     def _slower(self, pace: Pace, kind: SegmentKind, failure: PlanFailure) -> Pace | None:
-        """The pace at which the failed phase keeps the limits; None if that is slower than allowed, or not the matter."""
+        """The pace at which the failed phase keeps the limits; None if that is too slow, or not the matter."""
         if failure.code not in _TOO_FAST:
             return None
         factor = 1.08 * (failure.excess if failure.code is Failure.VELOCITY else np.sqrt(failure.excess))
@@ -161,29 +172,45 @@ class ScenePlanner:
 
     def _replanned(self, scene: ScenePlan, step: int, poses: FloatArray, rng: np.random.Generator) -> ScenePlan:
         stretches = []
-        begin = 0
-        names = (self._skills.arms[0].object, self._skills.arms[1].object)
-        for index, length in enumerate(scene.plan.lengths):
-            span = slice(max(begin, step), begin + length)
-            begin += length
-            if span.stop <= step:
-                continue
-            held = names if span.start >= scene.grasped else (None, None)
-            closing = index + 1 < len(scene.plan.lengths) and span.stop == scene.grasped
-            stretches.append(
-                Stretch(
-                    poses[span.start - step : span.stop - step],
-                    scene.plan.openings[span],
-                    free=False,
-                    held=held,
-                    touched=names if closing else (None, None),
-                )
-            )
+        for span, held, touched in self._contacts(scene):
+            first = max(span.start, step)
+            if first < span.stop:
+                rows = slice(first - step, span.stop - step)
+                openings = scene.plan.openings[first : span.stop]
+                stretches.append(Stretch(poses[rows], openings, free=False, held=held, touched=touched))
         request = PlanRequest(
             World(scene.placement, self._in_gripper), stretches, start=scene.plan.joints[step], moving=True
         )
         plan = self._planner.plan(request, rng)
-        return ScenePlan(plan, scene.command[step:], scene.kinds[step:], max(scene.grasped - step, 0), scene.placement)
+        return ScenePlan(
+            plan,
+            scene.command[step:],
+            scene.kinds[step:],
+            max(scene.closing - step, 0),
+            max(scene.grasped - step, 0),
+            scene.placement,
+        )
+
+    def collides_again(self, scene: ScenePlan, step: float) -> bool:
+        """Check a whole scene anew for collisions, at most `step` rad between two checks, whoever planned it."""
+        checker = CollisionScene(self._robot, self._skills.shapes)
+        world = World(scene.placement, self._in_gripper)
+        for span, held, touched in self._contacts(scene):
+            checker.arrange(world, held, touched)
+            if checker.first_collision(scene.plan.joints[span], scene.plan.openings[span], step) is not None:
+                return True
+        return False
+
+    def _contacts(self, scene: ScenePlan) -> list[tuple[slice, Holding, Holding]]:
+        """Steps with what is held and what is touched in them."""
+        nothing: Holding = (None, None)
+        names: Holding = (self._skills.arms[0].object, self._skills.arms[1].object)
+        parts = [
+            (slice(0, scene.closing), nothing, nothing),
+            (slice(scene.closing, scene.grasped), nothing, names),
+            (slice(scene.grasped, len(scene.kinds)), names, nothing),
+        ]
+        return [part for part in parts if part[0].start < part[0].stop]
 
     def random_starts(self, rng: np.random.Generator) -> FloatArray:
         """(2, 4, 4) TCP poses about the home, as far off as the config says."""
@@ -236,8 +263,10 @@ def _scene_plan(phases: list[Phase], plan: Plan, placement: dict[str, FloatArray
         same = length == len(phase.command)
         command.append(phase.command if same else np.repeat(phase.command[:1], length, axis=0))
         kinds.append(np.full(length, phase.kind, np.uint8))
-    before = [length for phase, length in zip(phases, plan.lengths, strict=True) if phase.stretch.held == (None, None)]
-    return ScenePlan(plan, np.concatenate(command), np.concatenate(kinds), sum(before), placement)
+    contacts = [(phase.stretch, length) for phase, length in zip(phases, plan.lengths, strict=True)]
+    closing = sum(length for stretch, length in contacts if stretch.held == stretch.touched == (None, None))
+    grasped = sum(length for stretch, length in contacts if stretch.held == (None, None))
+    return ScenePlan(plan, np.concatenate(command), np.concatenate(kinds), closing, grasped, placement)
 
 
 def _ee(poses: FloatArray, openings: FloatArray) -> FloatArray:

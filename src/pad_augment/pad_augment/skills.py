@@ -1,4 +1,4 @@
-"""What a grounded demonstration teaches: each arm's grasp, and the skills that follow, free of where the objects stood."""
+"""What a grounded demonstration teaches: each arm's grasp and the skill that follows."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ def learn_skills(
         carried = geometry.smooth_poses(objects, sigma)[span] @ offset
         opening = float(np.median(demonstration.gripper_openings[held, grasp.arm]))
         arms.append(ArmSkill(grasp.object, offset, opening, carried))
-    first = {name: poses[0] for name, poses in demonstration.object_poses.items()}
+    first = {
+        n: demonstration.object_poses[n][0] for n in demonstration.task.object_names if n in demonstration.object_poses
+    }
     order: list[tuple[str, int]] = []
     for name in demonstration.keypoint_objects:
         order.append((name, sum(1 for other, _ in order if other == name)))
@@ -100,7 +102,8 @@ def learn_skills(
         known = np.asarray(points.get(name, np.empty((0, 3))), dtype=np.float64)
         if known.shape != (count, 3) or not np.isfinite(known).all():
             raise GroundingError(
-                f"{name!r} has {count} keypoints whose places on it must be known; {np.isfinite(known).all(-1).sum()} are"
+                f"{name!r} has {count} keypoints whose places on it must be known; "
+                f"{np.isfinite(known).all(-1).sum()} are"
             )
         points[name] = known
     estimated = {name: estimate_shape(points[name], _axis_of(name, arms)) for name in first}

@@ -1,4 +1,4 @@
-"""The default planner: every step proved free of collisions with roboplan, and a way around where the line is blocked."""
+"""The default planner: every step proved free of collisions, and a way around where the line is blocked."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from pad_augment.planning.interface import Failure, Plan, PlanFailure, PlanReque
 FloatArray = NDArray[np.float64]
 
 CHECK_STEP = 0.02
-"""rad; largest joint step between two collision checks (of 40 paths planned so, none collided when re-checked finely)."""
+"""rad; largest joint step between two checks: of 40 paths planned so, none collided when re-checked finely."""
+EXTRA_TILT = np.radians(20.0)
+"""What is carried tilts by no more than this beyond what the straight line would tilt it: cups hold drinks."""
 _SEARCH_STEP = 0.05
 _LARGEST_TREE = 2000
 _SHORTCUTS = 100
 _GROUP = "both_arms"
+_TRIES_TO_SLOW = 5
 _HASTE = 1.3
 """Times a limit: a straight line that asks for more passes too near a singularity or changes the arm's posture."""
 
@@ -54,7 +57,11 @@ class RoboplanPlanner:
             blocked[failure.stretch] = failure
             joints = self._follow_fixed(stretches, request.start)
         parts = np.split(joints, np.cumsum([len(s) for s in stretches])[:-1])
-        if request.at_rest:
+        lengths = tuple(len(part) for part in parts)
+        if not request.at_rest:
+            # Cheaper than collisions, and a scene that is too fast is asked for again, slower.
+            check_dynamics(self._robot, joints, lengths, self._rate_hz, request.moving)
+        else:
             self._find_jumps(stretches, parts, blocked)
         self._find_collisions(request, parts, blocked)
         ways = ["line"] * len(stretches)
@@ -65,7 +72,8 @@ class RoboplanPlanner:
             stretches[index] = self._as_driven(stretches[index], parts[index])
         joints = np.concatenate(parts)
         lengths = tuple(len(part) for part in parts)
-        check_dynamics(self._robot, joints, lengths, self._rate_hz, request.moving)
+        if request.at_rest:
+            check_dynamics(self._robot, joints, lengths, self._rate_hz, request.moving)
         return Plan(
             joints=joints,
             poses=np.concatenate([s.poses for s in stretches]),
@@ -136,15 +144,27 @@ class RoboplanPlanner:
             if self.collisions.collides(posture, openings):
                 raise PlanFailure(Failure.NO_PATH, index, f"the {name} of stretch {index} collides")
         line = self._timed(np.stack([start, goal]), len(stretch))
-        if self._free(line, openings):
+        if self._carries_level(stretch, line) and self._free(line, openings):
             return "joint_line", line
         path = self._search(start, goal, openings, rng)
         if path is None:
             raise PlanFailure(Failure.NO_PATH, index, f"RRT-Connect found no way through stretch {index}")
         for candidate in (self._timed(path, len(stretch), rounded=True), self._timed(path, len(stretch))):
-            if self._free(candidate, openings):
+            if self._carries_level(stretch, candidate) and self._free(candidate, openings):
                 return "rrt", candidate
-        raise PlanFailure(Failure.NO_PATH, index, f"the way found through stretch {index} is too tight")
+        raise PlanFailure(Failure.NO_PATH, index, f"the way found through stretch {index} is too tight or spills")
+
+    def _carries_level(self, stretch: Stretch, joints: FloatArray) -> bool:
+        """Whether what is held tilts little more on the way than on the line that was asked for."""
+        for arm in (0, 1):
+            if stretch.held[arm] is None:
+                continue
+            up = stretch.poses[0, arm, 2, :3]  # the task's z in the gripper, at the start
+            asked = (stretch.poses[:, arm, 2, :3] @ up).min()
+            now = (self._robot.fk(arm, joints[:, 6 * arm : 6 * arm + 6])[:, 2, :3] @ up).min()
+            if np.arccos(np.clip(now, -1, 1)) > np.arccos(np.clip(asked, -1, 1)) + EXTRA_TILT:
+                return False
+        return True
 
     def _free(self, joints: FloatArray, openings: FloatArray) -> bool:
         gaps = np.tile(openings, (len(joints), 1))
@@ -191,21 +211,34 @@ class RoboplanPlanner:
         seconds = np.maximum(
             (1.875 * np.abs(legs) / speed).max(axis=1), np.sqrt((5.77 * np.abs(legs) / push).max(axis=1))
         )
-        seconds = np.maximum(1.15 * seconds, 2 / self._rate_hz)
-        if not rounded:
-            shares = seconds / seconds.sum()
-            counts = np.ceil(np.maximum(seconds * self._rate_hz, shares * (steps - 1))).astype(int)
-            rows = [corners[:1]]
-            for leg, count, corner in zip(legs, counts, corners[:-1], strict=True):
-                rows.append(corner + _minimum_jerk(np.arange(1, count + 1) / count)[:, None] * leg)
-            return np.concatenate(rows)
+        seconds = np.maximum(seconds, 2 / self._rate_hz)
+        seconds *= max(1.0, (steps - 1) / self._rate_hz / seconds.sum())
+        for _ in range(_TRIES_TO_SLOW):
+            path = self._rounded(corners, seconds) if rounded else self._stopping(corners, seconds)
+            velocity, acceleration = limit_ratios(self._robot, path, self._rate_hz)
+            excess = max(velocity.max(), np.sqrt(acceleration.max()))
+            if excess <= 1.0:
+                break
+            seconds = seconds * 1.05 * excess
+        return path
+
+    def _stopping(self, corners: FloatArray, seconds: FloatArray) -> FloatArray:
+        """A minimum-jerk motion per leg of `seconds` (n - 1,)."""
+        rows = [corners[:1]]
+        for start, end, length in zip(corners[:-1], corners[1:], seconds, strict=True):
+            count = int(np.ceil(length * self._rate_hz))
+            rows.append(start + _minimum_jerk(np.arange(1, count + 1) / count)[:, None] * (end - start))
+        return np.concatenate(rows)
+
+    def _rounded(self, corners: FloatArray, seconds: FloatArray) -> FloatArray:
+        """One minimum-jerk motion along all legs, corners rounded."""
         dense = np.linspace(0.0, 1.0, 200)
         nodes = np.r_[0.0, np.cumsum(seconds)] / seconds.sum()
         path = np.stack([np.interp(dense, nodes, column) for column in corners.T], axis=1)
         smooth = gaussian_filter1d(path, 6.0, axis=0, mode="nearest")
         weight = np.clip(np.minimum(np.arange(200), np.arange(200)[::-1]) / 12.0, 0.0, 1.0)[:, None]
         path = weight * smooth + (1 - weight) * path
-        count = max(steps - 1, int(np.ceil(1.875 * seconds.sum() * self._rate_hz)))
+        count = int(np.ceil(seconds.sum() * self._rate_hz))
         share = _minimum_jerk(np.arange(count + 1) / count)
         return np.stack([np.interp(share, dense, column) for column in path.T], axis=1)
 

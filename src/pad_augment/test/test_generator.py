@@ -1,0 +1,205 @@
+"""Whole generation: what a generated episode keeps, and that it does not depend on who computes it."""
+
+from pathlib import Path
+
+import numpy as np
+import pour_scene
+import pytest
+
+from pad_augment.config import GeneratorConfig
+from pad_augment.dataset import STEP_ARRAYS, Dataset, Episode
+from pad_augment.errors import ConfigError, DatasetError, GenerationError
+from pad_augment.generator import CAUSES, Rejection, SceneWork, generate, generate_one
+from pad_augment.kinematics import RobotProfile
+from pad_augment.planning.dynamics import limit_ratios
+from pad_augment.sampling import SceneSampler
+from pad_augment.scene_plan import ScenePlan
+from pad_augment.skills import learn_skills
+from pad_parse import geometry
+from pad_parse.demonstration import Demonstration, SegmentKind
+
+PLAIN = GeneratorConfig(recovery_probability=0.0, start_position_noise=0.0, start_rotation_noise=0.0)
+COUNT = 6
+
+
+@pytest.fixture(scope="module")
+def demo() -> Demonstration:
+    return pour_scene.demonstration()
+
+
+@pytest.fixture(scope="module")
+def dataset(demo: Demonstration, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    out = tmp_path_factory.mktemp("data") / "pour"
+    seen: list[tuple[int, int]] = []
+    report = generate(
+        demo, pour_scene.PROFILE, out, COUNT, 3, progress=lambda done, tried, _: seen.append((done, tried))
+    )
+    assert report.accepted == COUNT == seen[-1][0] and report.attempted == seen[-1][1] == len(seen)
+    assert sum(report.rejections.values()) == report.attempted - COUNT and set(report.rejections) <= set(CAUSES)
+    return Dataset.open(out)
+
+
+@pytest.fixture(scope="module")
+def work(demo: Demonstration) -> SceneWork:
+    return SceneWork(demo, RobotProfile.load(pour_scene.PROFILE), PLAIN, 0, "roboplan")
+
+
+@pytest.fixture(scope="module")
+def scene(work: SceneWork, demo: Demonstration) -> ScenePlan:
+    poses = {"bottle": geometry.yaw_pose(0.03, -0.20, 0.3), "cup": geometry.yaw_pose(-0.02, 0.17, -0.2)}
+    return work.scene_planner.plan(poses, np.random.default_rng(0))
+
+
+def test_the_number_of_workers_changes_nothing(demo: Demonstration, dataset: Dataset, tmp_path: Path) -> None:
+    generate(demo, pour_scene.PROFILE, tmp_path / "two", COUNT, 3, workers=2)
+    other = Dataset.open(tmp_path / "two")
+    for name in STEP_ARRAYS:
+        np.testing.assert_array_equal(other.array(name), dataset.array(name))
+    assert other.attributes["rejections"] == dataset.attributes["rejections"]
+
+
+def test_arrays_fit_together(dataset: Dataset, work: SceneWork) -> None:
+    robot = pour_scene.robot()
+    assert len(dataset) == COUNT and dataset.object_poses.shape == (COUNT, 2, 4, 4)
+    for index in range(COUNT):
+        episode = dataset.episode(index)
+        steps = len(episode.ee)
+        assert episode.keypoints.shape == (steps, 11, 3) and episode.joints.shape == (steps, 12)
+        for arm in (0, 1):
+            pose = robot.fk(arm, episode.joints[:, 6 * arm : 6 * arm + 6].astype(float))
+            row = episode.action[:, 10 * arm : 10 * arm + 10]
+            np.testing.assert_allclose(row[:, :3], pose[:, :3, 3], atol=1e-4)
+            np.testing.assert_allclose(row[:, 3:9], geometry.rotation_6d(pose[:, :3, :3]), atol=1e-4)
+            command, state = row[:, 9], episode.ee[:, 10 * arm + 9]
+            assert (state >= command - 1e-6).all() and command.min() < state.min()
+            np.testing.assert_allclose(episode.ee[:, 10 * arm : 10 * arm + 9], row[:, :9], atol=1e-6)
+        velocity, acceleration = limit_ratios(robot, episode.joints.astype(float), 10.0, moving=True)
+        assert velocity.max() <= 1.0 + 1e-3 and acceleration.max() <= 1.0 + 1e-2
+
+
+def test_the_grasp_and_the_meeting_are_the_demonstrations(
+    scene: ScenePlan, work: SceneWork, demo: Demonstration
+) -> None:
+    skills = learn_skills(demo)
+    closing = int(np.flatnonzero(scene.kinds == SegmentKind.ASYNC_SKILL)[-1])
+    for arm in (0, 1):
+        placed = scene.placement[skills.arms[arm].object]
+        relative = geometry.inverse(placed) @ scene.plan.poses[closing, arm]
+        np.testing.assert_allclose(relative, skills.arms[arm].gripper_in_object, atol=1e-9)
+    # In the skill, every pair of poses lies on the demonstration's own path: one hand in the other is the same.
+    left, right = (arm.skill_poses for arm in skills.arms)
+    first = int(np.flatnonzero(scene.kinds == SegmentKind.SYNC_SKILL)[0])
+    np.testing.assert_allclose(scene.plan.poses[first - 1, 0], left[0], atol=1e-9)
+    np.testing.assert_allclose(scene.plan.poses[first - 1, 1], right[0], atol=1e-9)
+    end = geometry.inverse(scene.plan.poses[-1, 0]) @ scene.plan.poses[-1, 1]
+    np.testing.assert_allclose(end, geometry.inverse(left[-1]) @ right[-1], atol=1e-9)
+
+
+def test_keypoints_rest_and_then_move_with_the_gripper(scene: ScenePlan, work: SceneWork) -> None:
+    points = work.scene_planner.keypoints(scene)
+    objects = np.array(work.demonstration.keypoint_objects)
+    for arm, name in enumerate(pour_scene.OBJECTS):
+        mine = points[:, objects == name]
+        np.testing.assert_allclose(mine[: scene.grasped], mine[:1].repeat(scene.grasped, 0), atol=1e-12)
+        held = geometry.transform_points(
+            geometry.inverse(scene.plan.poses[scene.grasped :, arm]), mine[scene.grasped :]
+        )
+        np.testing.assert_allclose(held, held[:1].repeat(len(held), 0), atol=1e-9)
+        np.testing.assert_allclose(mine[scene.grasped], mine[0], atol=1e-3)
+
+
+def test_where_the_objects_stood_the_skill_is_reproduced(work: SceneWork, demo: Demonstration) -> None:
+    plan = work.scene_planner.plan({n: p[0] for n, p in demo.object_poses.items()}, np.random.default_rng(0))
+    points = work.scene_planner.keypoints(plan)
+    np.testing.assert_allclose(points[0], demo.keypoints[0], atol=1e-9)
+    # Smoothing of the tracked path is all that differs at the end.
+    np.testing.assert_allclose(points[-1], demo.keypoints[-1], atol=0.003)
+
+
+def test_accepted_scenes_survive_a_finer_check(scene: ScenePlan, work: SceneWork) -> None:
+    fine = work.scene_planner
+    assert not fine.collides_again(scene, 0.005)
+
+
+def test_a_push_is_led_back(scene: ScenePlan, work: SceneWork) -> None:
+    pushed = work.scene_planner.pushed(scene, np.random.default_rng(1))
+    assert pushed is not None
+    step, later = pushed
+    before = scene.plan.poses[step:, :, :3, 3]
+    away = np.linalg.norm(later.plan.poses[:, :, :3, 3] - before, axis=-1)
+    assert 0.002 < away[0].max() < 0.06
+    np.testing.assert_allclose(away[-1], 0.0, atol=1e-9)
+    np.testing.assert_allclose(away[13:], 0.0, atol=1e-9)
+
+
+def test_another_instance_brings_its_own_keypoints(demo: Demonstration, tmp_path: Path) -> None:
+    own = learn_skills(demo).points_in_object
+    wider = {name: points * [1.1, 1.1, 1.0] for name, points in own.items()}
+    generate(demo, pour_scene.PROFILE, tmp_path / "a", 1, 0, "straight_line", keypoints_in_object=wider, config=PLAIN)
+    episode = Dataset.open(tmp_path / "a").episode(0)
+    rest = geometry.transform_points(geometry.inverse(episode.object_poses[0]), episode.keypoints[0, :4])
+    np.testing.assert_allclose(rest, wider["bottle"], atol=1e-5)
+    with pytest.raises(Exception, match="keypoints whose places"):
+        generate(demo, pour_scene.PROFILE, tmp_path / "b", 1, 0, keypoints_in_object={"cup": own["cup"]})
+
+
+def test_one_scene_on_its_own(demo: Demonstration) -> None:
+    robot = pour_scene.robot()
+    result = generate_one(demo, robot, "straight_line", pour_scene.START, np.random.default_rng(0))
+    assert isinstance(result, Episode)
+    far = {**pour_scene.START, "cup": geometry.yaw_pose(2.0, 0.0, 0.0)}
+    result = generate_one(demo, robot, "straight_line", far, np.random.default_rng(0))
+    assert isinstance(result, Rejection) and result.cause == "unreachable_left"
+
+
+def test_bad_requests_are_refused(demo: Demonstration, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="known: roboplan, straight_line"):
+        generate(demo, pour_scene.PROFILE, tmp_path / "a", 1, 0, planner="magic")
+    with pytest.raises(ConfigError, match="at least 1"):
+        generate(demo, pour_scene.PROFILE, tmp_path / "a", 0, 0)
+    with pytest.raises(ConfigError, match="known: rate_hz"):
+        GeneratorConfig.from_options(spede=1.0)
+    with pytest.raises(ConfigError, match="needed: bottle, cup"):
+        generate_one(demo, pour_scene.robot(), "straight_line", {}, np.random.default_rng(0))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_region_out_of_reach_ends_with_the_causes(demo: Demonstration, tmp_path: Path) -> None:
+    spec = demo.task.model_dump()
+    spec["objects"]["cup"]["region"]["x"] = (1.5, 1.6)
+    away = type(demo)(**{**vars(demo), "task": type(demo.task).model_validate(spec)})
+    with pytest.raises(GenerationError, match="unreachable_left 100"):
+        generate(
+            away,
+            pour_scene.PROFILE,
+            tmp_path / "a",
+            1,
+            0,
+            "straight_line",
+            config=PLAIN.model_copy(update={"attempts_per_episode": 200}),
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_scenes_cover_the_regions_evenly(demo: Demonstration) -> None:
+    scenes = SceneSampler(demo.task, 0)
+    region = demo.task.objects["bottle"].region
+    x = np.array([scenes(i)["bottle"][0, 3] for i in range(64)])
+    assert region.x[0] <= x.min() and x.max() <= region.x[1]
+    counts, _ = np.histogram(x, 8, region.x)
+    assert counts.min() >= 5
+    again = SceneSampler(demo.task, 0)
+    np.testing.assert_array_equal(again(17)["cup"], scenes(17)["cup"])
+    assert not np.array_equal(SceneSampler(demo.task, 1)(17)["cup"], scenes(17)["cup"])
+
+
+def test_a_dataset_is_whole_or_not_there(demo: Demonstration, dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "precious.txt").write_text("keep")
+    with pytest.raises(DatasetError, match="is no dataset"):
+        generate(demo, pour_scene.PROFILE, tmp_path / "other", 1, 0, "straight_line", config=PLAIN)
+    assert [p.name for p in tmp_path.iterdir()] == ["other"]
+    with pytest.raises(DatasetError, match="pad augment"):
+        Dataset.open(tmp_path / "none")
+    with pytest.raises(DatasetError, match="known: keypoints"):
+        dataset.array("nothing")
