@@ -53,3 +53,7 @@ class LiftingError(PadParseError):
 
 class ParseError(PadParseError):
     """A recording could not be made into a demonstration."""
+
+
+class NodeError(PadParseError):
+    """A node was started with parameters that are missing or do not fit together."""

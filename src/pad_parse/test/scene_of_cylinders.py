@@ -11,7 +11,9 @@ from pad_parse import geometry
 from pad_parse.camera import Camera
 
 
-def look_at_camera(width=640, height=480, position=(0.60, 0.0, 0.62), target=(0.0, 0.0, 0.06), fov=np.deg2rad(43)):
+def look_at_camera(
+    width=640, height=480, position=(0.60, 0.0, 0.62), target=(0.0, 0.0, 0.06), fov=0.7505
+):
     forward = np.subtract(target, position)
     forward = forward / np.linalg.norm(forward)
     right = np.cross(forward, [0, 0, 1.0])
@@ -26,7 +28,10 @@ def blobs(rng, height, width, colour, count):
     """A label: rectangles and discs of many shades of one colour, no two alike."""
     image = np.full((height, width, 3), colour, np.uint8)
     for _ in range(count):
-        shade = tuple(int(c) for c in np.clip(np.array(colour) * rng.uniform(0.3, 1.7) + rng.uniform(-30, 30, 3), 0, 255))
+        shade = tuple(
+            int(c)
+            for c in np.clip(np.array(colour) * rng.uniform(0.3, 1.7) + rng.uniform(-30, 30, 3), 0, 255)
+        )
         x, y = int(rng.integers(width)), int(rng.integers(height))
         size = int(rng.integers(4, 16))
         if rng.random() < 0.5:
@@ -50,7 +55,6 @@ class Scene:
 
     def __init__(self, rng, camera=None):
         self.camera = camera or look_at_camera()
-        self.camera.matrix.flags.writeable = False
         v, u = np.mgrid[: self.camera.height, : self.camera.width]
         pixels = np.stack([u, v], -1).reshape(-1, 2)
         pose = self.camera.transform_camera_to_task
@@ -100,7 +104,13 @@ class Scene:
             best, where = np.full(index.size, np.inf), np.zeros((index.size, 2))
             h, w = body.texture.shape[:2]
             hit = o + np.where(np.isfinite(side), side, 0)[:, None] * d
-            wrap = np.stack([(1 - hit[:, 2] / body.height) * (h - 1), (np.arctan2(hit[:, 1], hit[:, 0]) / 2 / np.pi + 0.5) * (w - 1)], 1)
+            wrap = np.stack(
+                [
+                    (1 - hit[:, 2] / body.height) * (h - 1),
+                    (np.arctan2(hit[:, 1], hit[:, 0]) / 2 / np.pi + 0.5) * (w - 1),
+                ],
+                1,
+            )
             for level in (0.0, body.height):
                 cap = (level - o[2]) / d[:, 2]
                 at = o[:2] + cap[:, None] * d[:, :2]
@@ -112,7 +122,12 @@ class Scene:
         best = np.where(closer, side, best)
         where = np.where(closer[:, None], wrap, where)
         front = best < depth[index]
-        sample = cv2.remap(body.texture, where[front, 1].astype(np.float32)[None], where[front, 0].astype(np.float32)[None], cv2.INTER_LINEAR)
+        sample = cv2.remap(
+            body.texture,
+            where[front, 1].astype(np.float32)[None],
+            where[front, 0].astype(np.float32)[None],
+            cv2.INTER_LINEAR,
+        )
         # Shading by the surface's angle, as a light beside the camera gives.
         rgb[index[front]] = sample[0]
         depth[index[front]] = best[front]
@@ -130,3 +145,19 @@ def pour_scene(rng):
     cup = [(-0.8, 0.096), (-0.3, 0.096), (0.3, 0.096), (0.8, 0.096), (-0.5, 0.05), (0.1, 0.06), (0.5, 0.03)]
     points = [surface_point(scene.bottle, *p) for p in bottle] + [surface_point(scene.cup, *p) for p in cup]
     return scene, np.array(points), ["bottle"] * 4 + ["cup"] * 7
+
+
+def placed(scene, placements):
+    """What `Scene.render` takes for {"bottle": (x, y, yaw), "cup": ...}."""
+    bodies = {"bottle": scene.bottle, "cup": scene.cup}
+    return [(bodies[name], geometry.yaw_pose(*place)) for name, place in placements.items()]
+
+
+def keypoints_at(points, objects, placements):
+    """Keypoints (N, 3) in the task frame of objects that stand at `placements`."""
+    return np.array(
+        [
+            geometry.transform_points(geometry.yaw_pose(*placements[o]), p)
+            for o, p in zip(objects, points, strict=True)
+        ]
+    )
