@@ -80,11 +80,11 @@ def track_grippers(
     """Both grippers over a whole recording.
 
     stamps (T,) s; landmarks (T, 2, 21, 3) m in the task frame, nan where a hand was not seen; weights and
-    pinch_weights (T, 2) 0 to 1: how far each hand, and its thumb and index tips, are to be trusted; object_poses name ->
-    (T, 4, 4) with nan where an object was lost; object_points name -> (M, 3) m in the object's frame; arms_of name ->
-    arms that may handle it; longest_gap s: a hand that holds nothing is interpolated over at most this long; near,
-    arrival m: see `find_holds`; held_from_start: objects known to be in a hand when the recording begins; bodies: shapes
-    of objects, in their frames, where they are known.
+    pinch_weights (T, 2) 0 to 1: how far each hand, and its thumb and index tips, are to be trusted; object_poses
+    name -> (T, 4, 4) with nan where an object was lost; object_points name -> (M, 3) m in the object's frame; arms_of
+    name -> arms that may handle it; longest_gap s: a hand that holds nothing is interpolated over at most this long;
+    near, arrival m: see `find_holds`; held_from_start: objects known to be in a hand when the recording begins;
+    bodies: shapes of objects, in their frames, where they are known.
     """
     count = len(stamps)
     if landmarks.shape != (count, 2, 21, 3) or weights.shape != (count, 2):

@@ -89,7 +89,7 @@ class HandLog:
         last = max(late, default=0)
         if last == 0:
             return
-        frames = []
+        frames: list[Frame] = []
         for i, frame in enumerate(recording.frames()):
             if i > last or (frames and frame.stamp - frames[0].stamp > longest):
                 break
@@ -280,11 +280,11 @@ def observe_colour(
     for i, name in enumerate(names):
         points = scene.camera.pixels_to_task(pixels_of[name], np.full(len(pixels_of[name]), scene.depth_of[name]))
         start = geometry.make_pose(np.eye(3), [*points[:, :2].mean(axis=0), 0.0])
-        motion, ok = np.array(motions[name]), np.array(found[name])
-        poses[name] = object_poses(scene, name, times, motion, ok, start, outline[name].mean(axis=0))
+        moved, known = np.array(motions[name]), np.array(found[name])
+        poses[name] = object_poses(scene, name, times, moved, known, start, outline[name].mean(axis=0))
         in_object[name] = points - start[:3, 3]
         in_task[owners == i] = points
-        states[:, owners == i] = _colour_states(motion, ok, pixels_of[name], log.landmarks, recording.camera)
+        states[:, owners == i] = _colour_states(moved, known, pixels_of[name], log.landmarks, recording.camera)
     measures = {
         "hands_ms": 1e3 * seconds / len(times),
         "scale_error": scene.scale_error,

@@ -8,7 +8,7 @@ import pytest
 from pad_parse import geometry
 from pad_parse.demonstration import KeypointState
 from pad_parse.errors import ParseError
-from pad_parse.grasping import closed_by_opening, find_holds, moving
+from pad_parse.grasping import Body, closed_by_opening, find_holds, moving
 from pad_parse.gripper import gripper_opening, gripper_pose, track_grippers
 from pad_parse.smoothing import mean_pose, smooth_scalars, smooth_trajectory
 
@@ -172,3 +172,49 @@ def test_nothing_that_rests_is_held() -> None:
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ParseError, match="do not fit"):
         track_grippers(np.arange(3.0), np.zeros((2, 2, 21, 3)), np.zeros((3, 2)), np.zeros((3, 2)), {}, {}, {})
+
+
+def test_a_hidden_grasp_is_taken_from_the_approach_and_the_axis() -> None:
+    s = scene()
+    body = Body(0.0, 0.0, 0.033, 0.19)
+    invented = s["landmarks"].copy()
+    # From the moment it closes, thumb and palm are made up; the index finger is seen.
+    invented[27:, 1, [0, 1, 2, 3, 4, 5, 9]] += np.array([0.03, 0.05, -0.04])
+    weights = np.ones((120, 2))
+    weights[27:, 1] = 0.0
+    found = track_grippers(
+        s["stamps"],
+        invented,
+        weights,
+        weights,
+        {"bottle": s["objects"]},
+        {"bottle": POINTS},
+        {"bottle": (1,)},
+        bodies={"bottle": body},
+    )
+    fit = found.fits[0]
+    assert fit is not None and fit.enclosing
+    grasp = geometry.inverse(s["objects"][60]) @ s["hand"][60]
+    assert np.linalg.norm(fit.gripper_in_object[:3, 3] - grasp[:3, 3]) < 0.006
+    # The test's palm lies on the approach axis itself, a real one a little beside it.
+    assert geometry.rotation_angle(fit.gripper_in_object, grasp) < np.deg2rad(10)
+    assert fit.opening == pytest.approx(2 * (0.033 + 0.0075))
+    assert (found.states[:, 1] != KeypointState.LOST).all()
+    assert (found.states[40:, 1] == KeypointState.FILLED).all()
+
+
+def test_a_handle_is_no_enclosing_grasp() -> None:
+    s = scene()
+    found = track_grippers(
+        s["stamps"],
+        s["landmarks"],
+        *[np.ones((120, 2))] * 2,
+        {"bottle": s["objects"]},
+        {"bottle": POINTS},
+        {"bottle": (1,)},
+        bodies={"bottle": Body(0.10, 0.05, 0.05, 0.2)},
+    )
+    fit = found.fits[0]
+    assert fit is not None and not fit.enclosing
+    grasp = geometry.inverse(s["objects"][60]) @ s["hand"][60]
+    assert np.linalg.norm(fit.gripper_in_object[:3, 3] - grasp[:3, 3]) < 0.004

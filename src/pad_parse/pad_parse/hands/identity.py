@@ -107,8 +107,8 @@ class HandIdentities:
                 return self._by_side(seen)
             return [(known, seen[nearest]), (1 - known, seen[1 - nearest])]
         observation = seen[0]
-        costs = [np.inf if t is None else t.cost(observation, stamp) for t in tracks]
-        best = int(np.argmin(costs))
+        distances = [np.inf if t is None else t.cost(observation, stamp) for t in tracks]
+        best = int(np.argmin(distances))
         if self._within(tracks[best], observation, stamp):
             return [(best, observation)]
         if tracks[1 - best] is None:

@@ -213,7 +213,8 @@ class OnnxHandEstimator:
         raw, logits = self._palm.run(None, {self._palm_input: box.astype(np.float32)[None] / 255})
         score = 1 / (1 + np.exp(-np.clip(logits[0, :, 0], -100, 100)))
         keep = score > self._palm_score
-        raw, score, centre = raw[0][keep], score[keep], self._anchors[keep]
+        raw, score = raw[0][keep], score[keep]
+        centre: np.ndarray = self._anchors[keep]
         if not len(raw):
             return []
         middle, size = raw[:, :2] / _PALM_SIDE + centre, raw[:, 2:4] / _PALM_SIDE

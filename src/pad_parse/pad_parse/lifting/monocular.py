@@ -54,11 +54,10 @@ def build_scene(
     """Where the camera is and how far the objects are in the first frame.
 
     object_pixels: object -> (M, 2) px of points on it in the first frame. hand_depths: object -> (K,) m, distances of
-    the hand that holds it (first frames of the hold); the objects are taken to stand on one table, so that one hand
-    seen well is enough.
+    the hand that holds it (first frames of the hold); the objects are taken to stand on one table, so that
+    the hands are averaged and one is enough.
     """
-    # A palm seen at a slant looks small, hence far: of many views the nearer ones are right.
-    known = {name: float(np.nanquantile(d, 0.25)) for name, d in hand_depths.items() if np.isfinite(d).any()}
+    known = {name: float(np.nanmedian(d)) for name, d in hand_depths.items() if np.isfinite(d).any()}
     if not known:
         raise LiftingError(
             "no hand holds any object near the start of this colour-only recording, so nothing gives a scale; "
@@ -72,7 +71,7 @@ def build_scene(
     relative = {name: _depth_on_table(pixels, camera.matrix, rotation) for name, pixels in object_pixels.items()}
     if all(np.isfinite(list(relative.values()))):
         # One table under all objects ties their distances together.
-        height = min(known[name] / relative[name] for name in known)
+        height = float(np.mean([known[name] / relative[name] for name in known]))
         depth_of = {name: height * relative[name] for name in object_pixels}
     else:
         nearest = min(known.values())
