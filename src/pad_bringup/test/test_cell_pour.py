@@ -6,8 +6,9 @@ import pytest
 from pad_augment.kinematics import Robot
 from pad_bringup.cell import Cell
 from pad_bringup.cell.environment import CellEnvironment
+from pad_bringup.cell.open_loop import replay_action
 from pad_bringup.cell.pour_motion import HELD_OBJECTS, default_grasps, pour_motion
-from pad_bringup.cell.scripted import scripted_pour
+from pad_bringup.cell.scripted import SQUEEZE, scripted_pour
 from pad_parse import geometry
 from pad_policy.environment import Environment
 
@@ -98,6 +99,24 @@ def test_scripted_pour_fills_the_cup(cell: Cell, robot: Robot) -> None:
     assert run.outcome.success, run.outcome.cause
     assert run.slip < 0.012
     assert run.tracking_error.max() < 0.02
+
+
+def test_commands_at_ten_hertz_pour_as_well(cell: Cell, robot: Robot) -> None:
+    places = {"bottle": (-0.02, -0.16, -0.1), "cup": (0.04, 0.2, 0.1)}
+    cell.reset(places, joints=robot.home.ravel() + 0.02)
+    start = np.stack([robot.fk(arm, robot.home[arm]) for arm in range(2)])
+    poses = {name: cell.object_pose(name) for name in HELD_OBJECTS}
+    motion = pour_motion(poses, default_grasps(), start, rate=10.0)
+    squeezed = np.where(motion.held, motion.openings - SQUEEZE, motion.openings)
+    action = np.concatenate(
+        [
+            np.concatenate([pose[:, :3, 3], geometry.rotation_6d(pose[:, :3, :3]), opening[:, None]], axis=1)
+            for pose, opening in zip(np.moveaxis(motion.gripper_poses, 1, 0), squeezed.T, strict=True)
+        ],
+        axis=1,
+    )
+    outcome = replay_action(cell, robot, action, 10.0)
+    assert outcome.success, outcome.cause
 
 
 def test_environment_is_what_the_policy_expects(cell: Cell) -> None:

@@ -79,27 +79,35 @@ class Cell:
         regions = {name: self.template.objects[name].region for name in self.objects.models}
         return {n: (rng.uniform(*r.x), rng.uniform(*r.y), rng.uniform(*r.yaw)) for n, r in regions.items()}
 
-    def reset(self, placements: Placements | None = None, rng: np.random.Generator | None = None) -> None:
+    def reset(
+        self,
+        placements: Placements | None = None,
+        rng: np.random.Generator | None = None,
+        *,
+        joints: ArrayLike | None = None,
+    ) -> None:
         """Start anew at time 0: robots at home with open grippers, objects placed, the drink settled in its container.
 
         placements: object -> (x, y, yaw), m and rad; an object that is not given stands at its home.
         rng: shakes the drink's start a little; None: always the same.
+        joints: (12,) rad to start from instead of home.
 
         Raises:
             CellError: unknown object, values that are not finite, or objects that overlap.
         """
+        start = self._home if joints is None else np.asarray(joints, dtype=np.float64)
         places = {name: model.home for name, model in self.objects.models.items()} | dict(placements or {})
         self._check(places)
         mujoco.mj_resetData(self.model, self.data)
         qpos = self.data.qpos
-        qpos[self._joints[0]] = self._home
+        self.command(start, np.full(2, START_OPENING))
+        self.data.act[self._filters] = start
+        qpos[self._joints[0]] = start
         qpos[self._fingers[0]] = qpos[self._mimics[0]] = START_OPENING / 2
         for name, (x, y, yaw) in places.items():
             address = self.model.joint(scene.body_name(name)).qposadr[0]
             qpos[address : address + 7] = [x, y, 0.0, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         self._place_drink(places[self.objects.drink.container], rng)
-        self.command(self._home, np.full(2, START_OPENING))
-        self.data.act[self._filters] = self._home
         self._surplus = 0.0
         mujoco.mj_step(self.model, self.data, nstep=round(_SETTLE_TIME / scene.TIME_STEP))
         self.data.time = 0.0
