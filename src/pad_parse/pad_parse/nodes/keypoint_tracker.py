@@ -35,6 +35,9 @@ _MARKER_SIZE = 0.012
 _FRAMES_TO_SKIP = 1
 """Images after a request that may still show the scene as it was before it."""
 
+_SAME_CLOCK = 2.0
+"""Stamps within this (s) of the node's clock come from that clock."""
+
 _PALETTE = (
     (0.90, 0.60, 0.00),
     (0.34, 0.71, 0.91),
@@ -192,11 +195,7 @@ class KeypointTracker(Node):
     ) -> LocaliseKeypoints.Response:
         waiting = float(self.get_parameter("localise_timeout").value)
         with self._arrived:
-            after = (
-                max(self._newest, self.get_clock().now().nanoseconds * 1e-9)
-                if self._tracks_clock()
-                else self._newest
-            )
+            after = self._present()
             pending = _Request(after, _FRAMES_TO_SKIP, threading.Event(), response)
             self._request = pending
         began = time.monotonic()
@@ -214,9 +213,10 @@ class KeypointTracker(Node):
                 break
         return response
 
-    def _tracks_clock(self) -> bool:
-        # Real cameras are often stamped by a clock of their own; only simulated time is the same everywhere.
-        return bool(self.get_parameter("use_sim_time").value)
+    def _present(self) -> float:
+        """The present in image stamps; the newest image's where the camera is stamped by a clock of its own."""
+        now = self.get_clock().now().nanoseconds * 1e-9
+        return max(self._newest, now) if abs(now - self._newest) < _SAME_CLOCK else self._newest
 
     # -- worker side ------------------------------------------------------------------------------------------
 
@@ -233,6 +233,8 @@ class KeypointTracker(Node):
             try:
                 self._handle(colour, depth, request)
             except Exception as error:  # a dead worker would look like a dead camera
+                if self._stopping or not self.context.ok():
+                    return
                 self.fault = f"{type(error).__name__}: {error}"
                 self.get_logger().fatal(self.fault)
             finally:
@@ -436,7 +438,7 @@ def main() -> None:
     finally:
         code = 2 if node.fault else 0
         node.stop()
-        executor.shutdown(timeout_sec=1.0)
+        executor.shutdown(timeout_sec=2.0)
         node.destroy_node()
         rclpy.try_shutdown()
     sys.exit(code)
