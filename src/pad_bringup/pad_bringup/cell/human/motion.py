@@ -22,8 +22,10 @@ FloatArray = NDArray[np.float64]
 
 SIDES: tuple[Side, Side] = ("left", "right")
 
-_GRASP_HEIGHTS = {"cup": 0.062, "bottle": 0.078}
-"""m above the base of thumb and index finger; the other fingers lie below them, clear of the table."""
+_GRASPS = {"cup": (0.062, np.radians(-45), 0.17), "bottle": (0.078, np.radians(55), 0.17)}
+"""Height (m) of thumb and index finger above the base, with the other fingers below them and clear of the table; azimuth
+and downward pitch (rad) of the approach. Further to the side the camera would see more of the hand, but a robot arm that
+repeats the motion runs into a wrist singularity."""
 _START_BACK, _START_UP = 0.17, 0.02
 _START_ROLL = np.radians(25)
 """At the start the palms are turned a little to the table."""
@@ -31,8 +33,7 @@ _ELBOWS = np.array([[-0.42, 0.30, 0.18], [-0.42, -0.30, 0.18]])
 _ELBOW_FOLLOWS = 0.5
 """Share of the hand's rise above its grasp that the elbow follows."""
 _TREMOR_POSITION, _TREMOR_ANGLE, _TREMOR_TIME = 0.0008, 0.006, 0.25
-_OPEN_CURL, _OPEN_THUMB = 0.30, 0.0
-_OPEN_FRACTION_MAX = 1.0
+_OPEN_CURL = 0.30
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,6 @@ def _pour(
     objects: TaskObjects, placements: Mapping[str, tuple[float, float, float]], rng: np.random.Generator, rate: float
 ) -> HumanMotion:
     names = pour_motion.HELD_OBJECTS
-    robot_grasps = pour_motion.default_grasps()
     poses = {name: geometry.yaw_pose(*placements[name]) for name in names}
     fits: list[Grasp] = []
     grasps: dict[str, pour_motion.Grasp] = {}
@@ -95,9 +95,10 @@ def _pour(
     for arm, name in enumerate(names):
         # Objects are round: the hand comes from where it is, whatever way the object is turned.
         yaw = placements[name][2]
-        direction = robot_grasps[name].transform_gripper_to_object[:3, 2]
-        height = _GRASP_HEIGHTS[name]
-        fit = _cached_grasp(SIDES[arm], objects.models[name].radius_at(height), height, tuple(direction))
+        height, azimuth, pitch = _GRASPS[name]
+        level = np.cos(pitch)
+        direction = (np.cos(azimuth) * level, np.sin(azimuth) * level, -np.sin(pitch))
+        fit = _cached_grasp(SIDES[arm], objects.models[name].radius_at(height), height, direction)
         unturned = geometry.yaw_pose(0.0, 0.0, -yaw)
         fits.append(fit)
         in_object = unturned @ fit.gripper_in_object
