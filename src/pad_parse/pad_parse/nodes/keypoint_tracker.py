@@ -435,6 +435,10 @@ def main() -> None:
             executor.spin_once(timeout_sec=0.5)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        # A signal can end the context in the middle of a spin, which then fails in one of many ways.
+        if rclpy.ok():
+            raise
     finally:
         code = 2 if node.fault else 0
         node.stop()

@@ -90,18 +90,22 @@ def refine(
     shift = (end - start)[:, 0].astype(np.float64)
     limit = (_CELL - PATCH) / 2 - 1
     good = (found[:, 0] == 1) & np.all(np.abs(shift) <= limit, axis=1)
-    for k in np.flatnonzero(good):
-        a = cv2.getRectSubPix(template, (PATCH, PATCH), (float(start[k, 0, 0]), float(start[k, 0, 1])))
-        b = cv2.getRectSubPix(target, (PATCH, PATCH), (float(end[k, 0, 0]), float(end[k, 0, 1])))
-        score[chosen[k]] = _correlation(a, b)
+    matched = np.flatnonzero(good)
+    if matched.size:
+        size = (PATCH, PATCH)
+        a = np.stack([cv2.getRectSubPix(template, size, tuple(start[k, 0].tolist())) for k in matched])
+        b = np.stack([cv2.getRectSubPix(target, size, tuple(end[k, 0].tolist())) for k in matched])
+        score[chosen[matched]] = _correlations(a.reshape(len(a), -1), b.reshape(len(b), -1))
     pixels[chosen[good]] += shift[good]
     return pixels, score
 
 
-def _correlation(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    x, y = a.astype(np.float32).ravel(), b.astype(np.float32).ravel()
-    x -= x.mean()
-    y -= y.mean()
-    energy = float(np.sqrt((x @ x) * (y @ y)))
+def _correlations(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Normalised cross correlation of each row of (m, n)."""
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    x -= x.mean(axis=1, keepdims=True)
+    y -= y.mean(axis=1, keepdims=True)
+    energy = np.sqrt(np.einsum("mn,mn->m", x, x) * np.einsum("mn,mn->m", y, y))
     # A patch without contrast (under 2 grey levels) says nothing about its place.
-    return float(x @ y) / energy if energy > 4.0 * x.size else -1.0
+    product = np.einsum("mn,mn->m", x, y)
+    return np.where(energy > 4.0 * x.shape[1], product / np.maximum(energy, 1e-9), -1.0).astype(np.float64)

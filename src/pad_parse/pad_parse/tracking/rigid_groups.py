@@ -56,50 +56,55 @@ def fit_pose(
         prior_noise: standard deviation of that prior, (metres, radians).
         tolerance: pixels beyond which a point has no say at the end.
     """
-    focal = np.array([matrix[0, 0], matrix[1, 1]])
-    centre = matrix[:2, 2]
-    pose = np.array(initial, dtype=np.float64)
+    fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
+    rotation, shift = np.array(initial[:3, :3]), np.array(initial[:3, 3])
+    start = rotation.copy()
     has_depth = np.isfinite(depth)
     measured = np.where(has_depth, depth, 0.0)
+    prior = np.array([1 / prior_noise[1] ** 2] * 3 + [1 / prior_noise[0] ** 2] * 3)
     middle = points.mean(axis=0)
-    expected = geometry.transform_points(pose, middle)
-    prior = np.diag([1 / prior_noise[1] ** 2] * 3 + [1 / prior_noise[0] ** 2] * 3)
+    expected = rotation @ middle + shift
+    depth_width = DEPTH_TOLERANCE / _DEPTH_NOISE
+    # Rows: u, v, depth; columns: turn about the group's middle (so that it hardly mixes with the shift), shift.
+    jacobian = np.zeros((3, len(points), 6))
+    jacobian[2, :, 5] = 1 / _DEPTH_NOISE
     for k in range(iterations):
         # Start forgiving, so that a poor guess can still pull the group in; end strict.
         width = max(tolerance / _PIXEL_NOISE, 12.0 * 0.5**k)
-        p = points @ pose[:3, :3].T + pose[:3, 3]
+        p = points @ rotation.T + shift
         z = np.maximum(p[:, 2], 1e-3)
-        ratio = p[:, :2] / z[:, None]
-        pixel_residual = (ratio * focal + centre - pixels) / _PIXEL_NOISE
-        depth_residual = np.where(has_depth, (p[:, 2] - measured) / _DEPTH_NOISE, 0.0)
-        w = _tukey(np.linalg.norm(pixel_residual, axis=1), width)
-        w_depth = w * has_depth * _tukey(np.abs(depth_residual), max(DEPTH_TOLERANCE / _DEPTH_NOISE, width))
-        # Turn about the group's middle, so that rotation and translation hardly mix.
-        pivot = geometry.transform_points(pose, middle)
-        lever = p - pivot
-        jacobian = np.zeros((len(points), 3, 6))
-        for axis in (0, 1):
-            gradient = np.zeros((len(points), 3))
-            gradient[:, axis] = focal[axis] / z
-            gradient[:, 2] = -focal[axis] * ratio[:, axis] / z
-            gradient /= _PIXEL_NOISE
-            jacobian[:, axis, :3] = np.cross(lever, gradient)
-            jacobian[:, axis, 3:] = gradient
-        jacobian[:, 2, :3] = np.stack([lever[:, 1], -lever[:, 0], np.zeros(len(p))], axis=1) / _DEPTH_NOISE
-        jacobian[:, 2, 5] = 1 / _DEPTH_NOISE
-        weight = np.stack([w, w, w_depth], axis=1)
-        residual = np.concatenate([pixel_residual, depth_residual[:, None]], axis=1)
-        weighted = (jacobian * weight[..., None]).reshape(-1, 6)
-        turn = pose[:3, :3] @ initial[:3, :3].T
-        offset = np.concatenate([geometry.rotation_log(turn), pivot - expected])
-        hessian = weighted.T @ jacobian.reshape(-1, 6) + prior
-        step = -np.linalg.solve(hessian, weighted.T @ residual.ravel() + prior @ offset)
-        rotation = geometry.rotation_exp(step[:3])
-        pose = geometry.make_pose(
-            rotation @ pose[:3, :3], rotation @ (pose[:3, 3] - pivot) + pivot + step[3:]
+        x_ratio, y_ratio = p[:, 0] / z, p[:, 1] / z
+        residual = np.stack(
+            [
+                (fx * x_ratio + cx - pixels[:, 0]) / _PIXEL_NOISE,
+                (fy * y_ratio + cy - pixels[:, 1]) / _PIXEL_NOISE,
+                np.where(has_depth, (p[:, 2] - measured) / _DEPTH_NOISE, 0.0),
+            ]
         )
-        if k >= 3 and np.linalg.norm(step[3:]) < 1e-5 and np.linalg.norm(step[:3]) < 1e-5:
+        w = _tukey(np.hypot(residual[0], residual[1]), width)
+        w_depth = w * has_depth * _tukey(np.abs(residual[2]), max(depth_width, width))
+        weight = np.stack([w, w, w_depth])
+        pivot = rotation @ middle + shift
+        lx, ly, lz = (p - pivot).T
+        ux, vy = fx / z / _PIXEL_NOISE, fy / z / _PIXEL_NOISE
+        uz, vz = -ux * x_ratio, -vy * y_ratio
+        jacobian[0, :, 0], jacobian[0, :, 1], jacobian[0, :, 2] = ly * uz, lz * ux - lx * uz, -ly * ux
+        jacobian[0, :, 3], jacobian[0, :, 5] = ux, uz
+        jacobian[1, :, 0], jacobian[1, :, 1], jacobian[1, :, 2] = ly * vz - lz * vy, -lx * vz, lx * vy
+        jacobian[1, :, 4], jacobian[1, :, 5] = vy, vz
+        jacobian[2, :, 0], jacobian[2, :, 1] = ly / _DEPTH_NOISE, -lx / _DEPTH_NOISE
+        weighted = (jacobian * weight[..., None]).reshape(-1, 6)
+        offset = np.concatenate([_small_log(rotation @ start.T), pivot - expected])
+        hessian = weighted.T @ jacobian.reshape(-1, 6)
+        hessian[np.arange(6), np.arange(6)] += prior
+        step = -np.linalg.solve(hessian, weighted.T @ residual.ravel() + prior * offset)
+        turn = cv2.Rodrigues(step[:3])[0]
+        rotation, shift = turn @ rotation, turn @ (shift - pivot) + pivot + step[3:]
+        if k >= 3 and np.abs(step).max() < 1e-5:
             break
+    # Products of many rotations drift off the group.
+    u, _, vt = np.linalg.svd(rotation)
+    pose = geometry.make_pose(u @ vt, shift)
     return score_pose(points, pixels, depth, matrix, pose, tolerance)
 
 
@@ -178,6 +183,10 @@ def fit_affine(
     if not 0.05 < determinant < 20 or np.count_nonzero(inliers) < 3:
         return None
     return np.asarray(matrix, dtype=np.float64), inliers
+
+
+def _small_log(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(cv2.Rodrigues(rotation)[0][:, 0])
 
 
 def _tukey(residual: NDArray[np.float64], width: float) -> NDArray[np.float64]:
