@@ -65,6 +65,7 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; without it a new one in runs/.")] = None,
     viewer: Annotated[bool, typer.Option("--viewer/--no-viewer", help="Live viewer in the browser.")] = True,
     robot: RobotOption = "ur5e_pair",
+    planner: Annotated[str, typer.Option(help="roboplan, or straight_line: no collision checks.")] = "roboplan",
     as_json: Json = False,
 ) -> None:
     """The main job: demonstration, parse, augment, distill, node graph on the simulated cell, report."""
@@ -81,6 +82,7 @@ def demo(
         out=out,
         viewer=viewer,
         robot=robot,
+        planner=planner,
     )
     with StageProgress() as progress:
         figures = run_demo(options, progress)
@@ -342,6 +344,8 @@ def _terminated(number: int, frame: object) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code: 0 only on success, 2 with one clear line on bad input."""
     signal.signal(signal.SIGTERM, _terminated)
+    # Threads that spin while they wait slow each other down by ten and more on a machine that is busy otherwise.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(args=arguments, standalone_mode=False)
     except typer.Exit as end:

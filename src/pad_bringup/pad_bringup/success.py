@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ class SuccessSummary:
         successes: how many succeeded.
         rate: successes / episodes, 0 to 1; 0 without episodes.
         low, high: 95 % Wilson interval of the rate.
-        causes: cause of failure -> how often, most frequent first.
+        causes: kind of failure (first fault, without figures) -> how often, most frequent first.
     """
 
     episodes: int
@@ -58,6 +59,11 @@ def summarise(results: Sequence[EpisodeResult]) -> SuccessSummary:
     """The summary of episode results."""
     successes = sum(result.success for result in results)
     low, high = wilson_interval(successes, len(results))
-    causes = Counter(result.cause or "unknown" for result in results if not result.success)
+    causes = Counter(_kind(result.cause) for result in results if not result.success)
     rate = successes / len(results) if results else 0.0
     return SuccessSummary(len(results), successes, rate, low, high, dict(causes.most_common()))
+
+
+def _kind(cause: str) -> str:
+    """"the cup is tilted by 43 degrees; 3 of 25 ..." -> "the cup is tilted by N degrees"."""
+    return re.sub(r"\d+(\.\d+)?", "N", cause.split(";")[0]).strip() or "unknown"

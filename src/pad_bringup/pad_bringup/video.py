@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pad_bringup.errors import ReportError
+from pad_parse.native_output import silenced_stderr
 
 
 def write_webm(frames: Sequence[NDArray[np.uint8]], rate: float, path: str | os.PathLike[str]) -> Path:
@@ -29,7 +30,8 @@ def write_webm(frames: Sequence[NDArray[np.uint8]], rate: float, path: str | os.
         raise ReportError(f"the frames of {path} have different sizes")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.webm")
-    writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), rate, (width, height))
+    with silenced_stderr():
+        writer = cv2.VideoWriter(str(temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), rate, (width, height))
     if not writer.isOpened():
         raise ReportError("this OpenCV cannot write VP8 video; install opencv-python-headless from PyPI")
     try:

@@ -13,6 +13,7 @@ import numpy as np
 from pad_parse.demonstration import Demonstration, KeypointState
 from pad_parse.errors import ParseError
 from pad_parse.hands.estimator import BONES
+from pad_parse.native_output import silenced_stderr
 from pad_parse.recording import Recording
 
 _CODECS = {".webm": "VP80", ".mp4": "mp4v"}
@@ -52,7 +53,8 @@ def write_overlay(
     size = (width, 2 * round(camera.height * scale / 2))
     pixels = camera.task_to_pixels(demonstration.keypoints)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*_CODECS[path.suffix]), rate, size)
+    with silenced_stderr():
+        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*_CODECS[path.suffix]), rate, size)
     if not writer.isOpened():
         raise ParseError(
             f"this OpenCV cannot write {_CODECS[path.suffix]} video; install opencv-python-headless from PyPI"
