@@ -90,8 +90,10 @@ def choreograph(
     tail = np.repeat(skill[-1:], _steps(pace.end_time, pace), axis=0)
 
     phases = [_phase(free, np.tile(wide, (len(free), 1)), widths, SegmentKind.MOTION, free=True)]
+    # From the approach on the gripper may touch its object: the shape is rough, the demonstrated way in is known.
     waiting = np.concatenate([approach, still])
-    phases.append(_phase(waiting, np.tile(wide, (len(waiting), 1)), widths, SegmentKind.ASYNC_SKILL))
+    ready = np.tile(wide, (len(waiting), 1))
+    phases.append(_phase(waiting, ready, widths, SegmentKind.ASYNC_SKILL, touched=names))
     command = (1 - ramp) * wide + ramp * shut
     phases.append(_phase(closing, command, widths, SegmentKind.ASYNC_SKILL, touched=names))
     for poses, kind, is_free in (

@@ -28,12 +28,18 @@ class GeneratorConfig(BaseModel):
     ease_time: float = Field(0.4, gt=0, le=2.0, description="s in which the skill's clock starts, and stops")
     start_opening: float = Field(0.10, gt=0, le=0.3, description="m between the pads until they close")
     finger_thickness: float = Field(
-        0.014, ge=0, le=0.05, description="m that the distance of the fingertip joints exceeds the object's width"
+        0.010, ge=0, le=0.05, description="m that the distance of the fingertip joints exceeds the object's width"
     )
     squeeze: float = Field(
         0.025, ge=0, le=0.08, description="m by which the closing command undercuts the object's width"
     )
     level_grasps: bool = Field(True, description="whether grasps are turned until their closing axis is level")
+    grasp_turn_limit: float = Field(
+        1.1,
+        ge=0,
+        le=3.2,
+        description="rad, by how much grasps out of reach may be turned about the object; 0: not at all",
+    )
     start_position_noise: float = Field(0.04, ge=0, le=0.2, description="m, start pose of each TCP about home, uniform")
     start_rotation_noise: float = Field(
         0.15, ge=0, le=1.0, description="rad, start pose of each TCP about home, uniform"

@@ -60,6 +60,7 @@ def write_dataset(
     rejections: Mapping[str, int],
     robot: str,
     planner: str,
+    grasp_turns: Mapping[str, float],
     code_version: str,
 ) -> Path:
     """Write a whole dataset; it appears under `path` complete or not at all. An existing dataset there is replaced.
@@ -96,6 +97,7 @@ def write_dataset(
                 "rejections": dict(sorted(rejections.items())),
                 "robot": robot,
                 "planner": planner,
+                "grasp_turns": dict(grasp_turns),
                 "code_version": code_version,
             }
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pad_augment.config import GeneratorConfig
 from pad_augment.dataset import Episode, write_dataset
 from pad_augment.errors import ConfigError, GenerationError
 from pad_augment.executor import make_executor
+from pad_augment.grasp_choice import AS_SHOWN, Turns, choose_turns, turned
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_augment.planning import PLANNERS, make_planner
 from pad_augment.planning.interface import BimanualPlanner, Failure, PlanFailure, Shape
@@ -32,6 +33,8 @@ Progress = Callable[[int, int, dict[str, int]], None]
 CAUSES = tuple(failure.value for failure in Failure)
 """Every cause that a rejection can have."""
 
+TRIAL_SCENES = 8
+"""Scenes on which the grasps are tried."""
 _HOPELESS = 100
 """Attempts without any success after which generation gives up."""
 
@@ -46,12 +49,16 @@ class Rejection:
 
 @dataclass(frozen=True)
 class GenerationReport:
-    """accepted of attempted scenes became demonstrations; rejections by cause; wall-clock seconds."""
+    """accepted of attempted scenes became demonstrations; rejections by cause; wall-clock seconds.
+
+    grasp_turns: how the grasps differ from the demonstrated ones, where the robot could not carry those out.
+    """
 
     accepted: int
     attempted: int
     rejections: dict[str, int]
     seconds: float
+    grasp_turns: Turns = AS_SHOWN
 
 
 def generate_one(
@@ -119,7 +126,8 @@ def generate(
         points_in_object=None if keypoints_in_object is None else dict(keypoints_in_object),
         shapes=None if shapes is None else dict(shapes),
     )
-    _ = task.skills  # a demonstration that does not fit is refused before any worker starts
+    # Also refuses a demonstration that does not fit, before any worker starts.
+    task = replace(task, turns=task.chosen_turns())
     episodes: list[Episode] = []
     rejections: Counter[str] = Counter()
     attempted = 0
@@ -156,9 +164,10 @@ def generate(
         rejections=rejections,
         robot=task.profile.name,
         planner=planner,
+        grasp_turns=asdict(task.turns),
         code_version=__version__,
     )
-    return GenerationReport(len(episodes), attempted, dict(rejections), time.monotonic() - begin)
+    return GenerationReport(len(episodes), attempted, dict(rejections), time.monotonic() - begin, task.turns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,18 +181,31 @@ class SceneWork:
     planner: str
     points_in_object: dict[str, FloatArray] | None = None
     shapes: dict[str, Shape] | None = None
+    turns: Turns = AS_SHOWN
 
     def __getstate__(self) -> dict[str, object]:
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     @cached_property
     def skills(self) -> SkillSet:
-        """What the demonstration teaches."""
-        return learn_skills(
+        """What the demonstration teaches, with the grasps turned by `turns`."""
+        skills = learn_skills(
             self.demonstration,
             points_in_object=self.points_in_object,
             shapes=self.shapes,
             level_grasps=self.config.level_grasps,
+        )
+        return turned(skills, self.turns)
+
+    def chosen_turns(self) -> Turns:
+        """The turns with which the robot can carry out the task; see `choose_turns`."""
+        scenes = [self.scenes(index) for index in range(TRIAL_SCENES)]
+        return choose_turns(
+            replace(self, turns=AS_SHOWN).skills,
+            lambda skills: self._scene_planner(skills, "straight_line"),
+            lambda skills: self._scene_planner(skills, self.planner),
+            scenes,
+            self.config.grasp_turn_limit,
         )
 
     @cached_property
@@ -194,9 +216,15 @@ class SceneWork:
     @cached_property
     def scene_planner(self) -> ScenePlanner:
         """Plans scenes; one per process."""
-        robot = Robot(self.profile)
-        planner = make_planner(self.planner, robot, self.skills.shapes, self.config.rate_hz)
-        return ScenePlanner(self.skills, robot, planner, self.config)
+        return self._scene_planner(self.skills, self.planner)
+
+    @cached_property
+    def _robot(self) -> Robot:
+        return Robot(self.profile)
+
+    def _scene_planner(self, skills: SkillSet, name: str) -> ScenePlanner:
+        planner = make_planner(name, self._robot, skills.shapes, self.config.rate_hz)
+        return ScenePlanner(skills, self._robot, planner, self.config)
 
     def attempt(self, index: int) -> Episode | Rejection:
         """Scene `index`: a demonstration, or why there is none. Depends on (seed, index) alone."""

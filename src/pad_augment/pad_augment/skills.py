@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +106,8 @@ def learn_skills(
                 f"{np.isfinite(known).all(-1).sum()} are"
             )
         points[name] = known
-    estimated = {name: estimate_shape(points[name], _axis_of(name, arms)) for name in first}
+    holders = {arm.object: arm for arm in arms}
+    estimated = {name: estimate_shape(points[name], holders.get(name)) for name in first}
     return SkillSet(
         arms=(arms[0], arms[1]),
         skill_stamps=stamps[span] - stamps[sync.start],
@@ -131,22 +132,21 @@ def levelled(gripper_in_object: FloatArray) -> FloatArray:
     return geometry.make_pose(turn @ gripper_in_object[:3, :3], gripper_in_object[:3, 3])
 
 
-def estimate_shape(points: FloatArray, axis: tuple[float, float] | None) -> Shape:
-    """A cylinder for an object with keypoints (n, 3) m on its surface.
+def estimate_shape(points: FloatArray, arm: ArmSkill | None) -> Shape:
+    """A cylinder for an object with keypoints (n, 3) m on its surface, in its frame.
 
-    axis: x, y of its axis in the object frame, which the middle between the fingers tells; None: not known, then the
-    middle of the keypoints is taken.
+    arm: who grasps it. Where the fingers reach around the object, the middle between them is on its axis; where they
+    pinch a part of it (less than half its width), or nobody grasps it, the middle of the keypoints is all there is.
     """
-    centre = np.median(points[:, :2], axis=0) if axis is None else np.array(axis)
-    radius = float(np.median(np.linalg.norm(points[:, :2] - centre, axis=1)))
-    return Shape(float(np.clip(radius, 0.015, 0.10)), max(float(points[:, 2].max()), 0.03), (centre[0], centre[1]))
-
-
-def _axis_of(name: str, arms: Sequence[ArmSkill]) -> tuple[float, float] | None:
-    for arm in arms:
-        if arm.object == name:
-            return float(arm.gripper_in_object[0, 3]), float(arm.gripper_in_object[1, 3])
-    return None
+    height = max(float(points[:, 2].max()), 0.03)
+    if arm is not None:
+        centre = arm.gripper_in_object[:2, 3]
+        radius = float(np.median(np.linalg.norm(points[:, :2] - centre, axis=1)))
+        if arm.opening > radius:
+            return Shape(float(np.clip(radius, 0.015, 0.10)), height, (float(centre[0]), float(centre[1])))
+    centre = np.median(points[:, :2], axis=0)
+    radius = float(np.linalg.norm(points[:, :2] - centre, axis=1).max())
+    return Shape(float(np.clip(radius, 0.015, 0.10)), height, (float(centre[0]), float(centre[1])))
 
 
 def _parts(demonstration: Demonstration) -> tuple[list[Grasp], Segment]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pad_augment.config import GeneratorConfig
+from pad_augment.generator import SceneWork
 from pad_augment.kinematics import Robot
-from pad_augment.planning import make_planner
 from pad_augment.planning.dynamics import joint_spline
-from pad_augment.scene_plan import ScenePlanner
-from pad_augment.skills import learn_skills
 from pad_parse.demonstration import Demonstration
 
 FloatArray = NDArray[np.float64]
@@ -50,13 +48,12 @@ class TaskPlanner:
             GroundingError: the demonstration does not fit its template.
             PlanningError: there is no such planner.
         """
-        config = config or GeneratorConfig()
+        work = SceneWork(demonstration, robot.profile, config or GeneratorConfig(), 0, planner)
+        work = replace(work, turns=work.chosen_turns())
         self.robot = robot
         self.demonstration = demonstration
-        self._rate_hz = config.rate_hz
-        skills = learn_skills(demonstration, level_grasps=config.level_grasps)
-        self.object_names = list(skills.object_poses)
-        self._scenes = ScenePlanner(skills, robot, make_planner(planner, robot, skills.shapes, config.rate_hz), config)
+        self._rate_hz = work.config.rate_hz
+        self._scenes = work.scene_planner
 
     def plan(self, placement: Mapping[str, FloatArray], seed: int = 0) -> Trajectory:
         """The whole task from the robot's home, for objects at poses (4, 4) in the task frame.

@@ -10,11 +10,13 @@ from pad_augment.config import GeneratorConfig
 from pad_augment.dataset import STEP_ARRAYS, Dataset, Episode
 from pad_augment.errors import ConfigError, DatasetError, GenerationError
 from pad_augment.generator import CAUSES, Rejection, SceneWork, generate, generate_one
+from pad_augment.grasp_choice import AS_SHOWN, Turns, choose_turns, turned
 from pad_augment.kinematics import RobotProfile
+from pad_augment.planning import make_planner
 from pad_augment.planning.dynamics import limit_ratios
 from pad_augment.sampling import SceneSampler
-from pad_augment.scene_plan import ScenePlan
-from pad_augment.skills import learn_skills
+from pad_augment.scene_plan import ScenePlan, ScenePlanner
+from pad_augment.skills import SkillSet, learn_skills
 from pad_parse import geometry
 from pad_parse.demonstration import Demonstration, SegmentKind
 
@@ -141,6 +143,27 @@ def test_another_instance_brings_its_own_keypoints(demo: Demonstration, tmp_path
     np.testing.assert_allclose(rest, wider["bottle"], atol=1e-5)
     with pytest.raises(Exception, match="keypoints whose places"):
         generate(demo, pour_scene.PROFILE, tmp_path / "b", 1, 0, keypoints_in_object={"cup": own["cup"]})
+
+
+def test_a_grasp_out_of_reach_is_turned_and_the_object_moves_as_before(demo: Demonstration) -> None:
+    skills = learn_skills(demo)
+    # The cup taken from the far side: the arm would have to reach around it.
+    wrong = turned(skills, Turns(left=np.radians(150), right=0.0))
+    for arm in (0, 1):
+        before = skills.arms[arm].skill_poses @ geometry.inverse(skills.arms[arm].gripper_in_object)
+        after = wrong.arms[arm].skill_poses @ geometry.inverse(wrong.arms[arm].gripper_in_object)
+        np.testing.assert_allclose(after, before, atol=1e-9)
+        np.testing.assert_allclose(wrong.arms[arm].gripper_in_object[:3, 3], skills.arms[arm].gripper_in_object[:3, 3])
+    robot = pour_scene.robot()
+
+    def planner(chosen: SkillSet) -> ScenePlanner:
+        return ScenePlanner(chosen, robot, make_planner("straight_line", robot, chosen.shapes, PLAIN.rate_hz), PLAIN)
+
+    scenes = [SceneSampler(demo.task, 0)(index) for index in range(3)]
+    assert choose_turns(skills, planner, planner, scenes, 1.1) == AS_SHOWN
+    turns = choose_turns(wrong, planner, planner, scenes, 3.1)
+    assert turns != AS_SHOWN and abs(turns.left) > np.radians(10) and turns.right == 0.0
+    assert choose_turns(wrong, planner, planner, scenes, 0.0) == AS_SHOWN
 
 
 def test_one_scene_on_its_own(demo: Demonstration) -> None:

@@ -1,0 +1,105 @@
+"""Grasps that the robot can carry out: the person's, or, out of reach, the same turned about the object."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pad_augment.planning.interface import PlanFailure
+from pad_augment.sampling import Placement
+from pad_augment.scene_plan import ScenePlanner
+from pad_augment.skills import ArmSkill, SkillSet
+from pad_parse import geometry
+
+FloatArray = NDArray[np.float64]
+MakePlanner = Callable[[SkillSet], ScenePlanner]
+TURN_STEP = np.radians(20.0)
+DIPS = (0.0, 0.2, 0.4)
+"""rad that are tried."""
+ENOUGH = 0.5
+"""Share of the trial scenes that must be carried out."""
+_QUICK_SCENES = 3
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How grasps differ from the demonstrated ones; rad.
+
+    left, right: turn of each grasp about the vertical through its middle. dip: how much further both point downwards.
+    """
+
+    left: float = 0.0
+    right: float = 0.0
+    dip: float = 0.0
+
+    @property
+    def effort(self) -> float:
+        """Sum of the angles: less is nearer to the demonstration."""
+        return abs(self.left) + abs(self.right) + 2 * self.dip
+
+
+AS_SHOWN = Turns()
+"""The demonstrated grasps themselves."""
+
+
+def turned(skills: SkillSet, turns: Turns) -> SkillSet:
+    """The skills with other grasps; the objects move as before."""
+    left, right = skills.arms
+    return replace(skills, arms=(_turned(left, turns.left, turns.dip), _turned(right, turns.right, turns.dip)))
+
+
+def choose_turns(
+    skills: SkillSet, quick: MakePlanner, thorough: MakePlanner, scenes: Sequence[Placement], limit: float
+) -> Turns:
+    """The smallest turns of both grasps with which the robot carries out enough of the trial scenes.
+
+    It is assumed that an object that is taken from one side can be taken from another: no turn is made where none is
+    needed, or where none up to `limit` (rad) helps.
+
+    quick: a scene planner that leaves collisions out, to sort out what cannot work; thorough: the one to be used.
+    """
+    if _share(thorough(skills), scenes) >= ENOUGH or limit < TURN_STEP:
+        return AS_SHOWN
+    steps = int(limit / TURN_STEP + 1e-9)
+    angles = [float(TURN_STEP * k) for k in range(-steps, steps + 1)]
+    candidates = sorted(
+        (Turns(left, right, dip) for left, right, dip in itertools.product(angles, angles, DIPS)),
+        key=lambda turns: turns.effort,
+    )
+    best: tuple[float, Turns] = (0.0, AS_SHOWN)
+    for turns in candidates:
+        candidate = turned(skills, turns)
+        if _share(quick(candidate), scenes[:_QUICK_SCENES]) < ENOUGH:
+            continue
+        share = _share(thorough(candidate), scenes)
+        if share >= ENOUGH:
+            return turns
+        if share > best[0]:
+            best = (share, turns)
+    return best[1]
+
+
+def _turned(arm: ArmSkill, turn: float, dip: float) -> ArmSkill:
+    grasp = arm.gripper_in_object
+    rotation = geometry.rotation_exp(np.array([0.0, 0.0, turn])) @ grasp[:3, :3]
+    level = np.cross(rotation[:, 2], [0.0, 0.0, -1.0])
+    norm = float(np.linalg.norm(level))
+    if norm > 0.1:
+        rotation = geometry.rotation_exp(level / norm * min(dip, float(np.arcsin(min(norm, 1.0))))) @ rotation
+    other = geometry.make_pose(rotation, grasp[:3, 3])
+    return replace(arm, gripper_in_object=other, skill_poses=arm.skill_poses @ geometry.inverse(grasp) @ other)
+
+
+def _share(planner: ScenePlanner, scenes: Sequence[Placement]) -> float:
+    done = 0
+    for index, placement in enumerate(scenes):
+        try:
+            planner.plan(placement, np.random.default_rng(index))
+            done += 1
+        except PlanFailure:
+            pass
+    return done / len(scenes)
