@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import launch
+import launch.events.process
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -73,9 +74,7 @@ def _node_actions(entry: NodeEntry, log_level: str) -> list[launch.LaunchDescrip
     )
     actions: list[launch.LaunchDescriptionEntity] = [node]
     if entry.on_exit is OnExit.SHUTDOWN:
-        reason = f"{entry.name} has stopped"
-        down = [LogInfo(msg=f"{reason}: stopping the graph"), EmitEvent(event=Shutdown(reason=reason))]
-        actions.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=down)))
+        actions.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_take_down)))
     if entry.lifecycle:
         configure = EmitEvent(event=_transition(node, Transition.TRANSITION_CONFIGURE))
         activate = EmitEvent(event=_transition(node, Transition.TRANSITION_ACTIVATE))
@@ -91,6 +90,16 @@ def _node_actions(entry: NodeEntry, log_level: str) -> list[launch.LaunchDescrip
             )
         )
     return actions
+
+
+def _take_down(
+    event: launch.events.process.ProcessExited, context: launch.LaunchContext
+) -> list[launch.LaunchDescriptionEntity]:
+    """A node that the graph needs has stopped: stop the rest, unless that is happening already."""
+    if context.is_shutdown:
+        return []
+    reason = f"{event.process_name} has stopped"
+    return [LogInfo(msg=f"{reason}: stopping the graph"), EmitEvent(event=Shutdown(reason=reason))]
 
 
 def _transition(node: LifecycleNode, transition: int) -> ChangeState:
