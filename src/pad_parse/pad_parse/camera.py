@@ -38,8 +38,7 @@ class Camera:
         matrix: (3, 3) float64 intrinsics in pixels.
         width: image width in pixels.
         height: image height in pixels.
-        transform_camera_to_task: (4, 4) float64, optical frame -> task frame, metres; None where it is not
-            known.
+        transform_camera_to_task: (4, 4) float64, optical frame -> task frame, metres; None where it is not known.
     """
 
     matrix: NDArray[np.float64]
@@ -57,9 +56,7 @@ class Camera:
                 "(is the camera_info topic filled in?)"
             )
         if np.any(np.abs(matrix[[1, 2, 2], [0, 0, 1]]) > 1e-9) or abs(matrix[2, 2] - 1) > 1e-9:
-            raise CameraError(
-                "camera matrix must be upper triangular with 1 in the corner: [fx s cx; 0 fy cy; 0 0 1]"
-            )
+            raise CameraError("camera matrix must be upper triangular with 1 in the corner: [fx s cx; 0 fy cy; 0 0 1]")
         if self.width <= 0 or self.height <= 0:
             raise CameraError(f"camera size {self.width} x {self.height} must be positive")
         matrix.flags.writeable = False
@@ -93,9 +90,7 @@ class Camera:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise CameraError(
-                f"camera file {path} does not exist; give the calibration YAML of your camera"
-            ) from None
+            raise CameraError(f"camera file {path} does not exist; give the calibration YAML of your camera") from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise CameraError(f"camera file {path} cannot be read: {_one_line(error)}") from error
         try:
@@ -104,8 +99,7 @@ class Camera:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "file"
             raise CameraError(
-                f"camera file {path}: {where}: {first['msg']}; known keys: "
-                f"{', '.join(_CameraFile.model_fields)}"
+                f"camera file {path}: {where}: {first['msg']}; known keys: {', '.join(_CameraFile.model_fields)}"
             ) from error
         pose = None if data.transform_camera_to_task is None else np.array(data.transform_camera_to_task)
         try:
@@ -134,9 +128,7 @@ class Camera:
 
     def with_extrinsics(self, transform_camera_to_task: ArrayLike) -> Camera:
         """The same camera with another pose (4, 4), optical frame -> task frame."""
-        return Camera(
-            self.matrix, self.width, self.height, np.asarray(transform_camera_to_task, dtype=np.float64)
-        )
+        return Camera(self.matrix, self.width, self.height, np.asarray(transform_camera_to_task, dtype=np.float64))
 
     def pixels_to_task(self, pixels: ArrayLike, depth: ArrayLike) -> NDArray[np.float64]:
         """Task-frame points (..., N, 3) from pixels (..., N, 2) and depths (..., N) in metres; nan: no depth."""
@@ -149,9 +141,7 @@ class Camera:
 
     def _extrinsics(self) -> NDArray[np.float64]:
         if self.transform_camera_to_task is None:
-            raise CameraError(
-                "the camera's pose in the task frame is not known; give a calibration file or tf_static"
-            )
+            raise CameraError("the camera's pose in the task frame is not known; give a calibration file or tf_static")
         return self.transform_camera_to_task
 
 

@@ -133,8 +133,7 @@ class Demonstration:
         gripper_openings: (T, 2) float64 metres between the pads (thumb tip to index tip).
         gripper_closed: (T, 2) bool.
         gripper_states: (T, 2) uint8 of KeypointState.
-        object_poses: name -> (T, 4, 4) float64, object frame (centre of the base, z up at rest) -> task
-            frame.
+        object_poses: name -> (T, 4, 4) float64, object frame (centre of the base, z up at rest) -> task frame.
         landmarks: (T, 2, 21, 3) float64 metres, nan where a hand was not seen.
         task: the annotated task.
         source: where the recording came from, for people.
@@ -216,9 +215,7 @@ class Demonstration:
                 )
         for name, states in (("keypoint", self.keypoint_states), ("gripper", self.gripper_states)):
             if states.size and states.max() > max(KeypointState):
-                raise DemonstrationError(
-                    f"{name}_states holds {states.max()}; valid: 0 LOST, 1 VISIBLE, 2 FILLED"
-                )
+                raise DemonstrationError(f"{name}_states holds {states.max()}; valid: 0 LOST, 1 VISIBLE, 2 FILLED")
         seen = self.keypoint_states != KeypointState.LOST
         if not np.all(np.isfinite(self.keypoints[seen])):
             raise DemonstrationError("keypoints must be finite wherever their state is not LOST")
@@ -299,9 +296,7 @@ class Demonstration:
             camera = self.reference.camera
             group.create_dataset("rgb", data=self.reference.rgb, compression="gzip", compression_opts=4)
             if self.reference.depth is not None:
-                group.create_dataset(
-                    "depth", data=self.reference.depth, compression="gzip", compression_opts=4
-                )
+                group.create_dataset("depth", data=self.reference.depth, compression="gzip", compression_opts=4)
             group.create_dataset("keypoint_pixels", data=self.reference.keypoint_pixels)
             group.create_dataset("points_in_task", data=self.reference.points_in_task)
             group.create_dataset("camera_matrix", data=camera.matrix)
@@ -317,9 +312,7 @@ class Demonstration:
         """
         path = Path(path)
         if not path.is_file():
-            raise DemonstrationError(
-                f"demonstration {path} does not exist; make one with `pad parse RECORDING`"
-            )
+            raise DemonstrationError(f"demonstration {path} does not exist; make one with `pad parse RECORDING`")
         try:
             with h5py.File(path, "r") as file:
                 return cls._read(file)
@@ -354,9 +347,7 @@ class Demonstration:
             group = _group(file, "reference")
             rgb = _array(group, "rgb", np.uint8)
             pose = (
-                _array(group, "transform_camera_to_task", np.float64)
-                if "transform_camera_to_task" in group
-                else None
+                _array(group, "transform_camera_to_task", np.float64) if "transform_camera_to_task" in group else None
             )
             camera = Camera(_array(group, "camera_matrix", np.float64), rgb.shape[1], rgb.shape[0], pose)
             reference = Reference(

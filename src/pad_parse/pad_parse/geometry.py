@@ -1,7 +1,7 @@
 """Rigid-body geometry: SE(3), rotations, projection, rigid fits.
 
-Conventions: SI units, radians, right-handed frames. A pose `T` is a (..., 4, 4) float64 matrix that maps
-points of the child frame into the parent frame (`p_parent = T p_child`). Quaternions are (x, y, z, w). Camera
+Conventions: SI units, radians, right-handed frames. A pose `T` is a (..., 4, 4) float64 matrix that maps points of
+the child frame into the parent frame (`p_parent = T p_child`). Quaternions are (x, y, z, w). Camera
 frames are optical: x right, y down, z forward. Every function broadcasts over leading axes.
 """
 
@@ -84,9 +84,7 @@ def from_rotation_6d(vector: ArrayLike) -> FloatArray:
     length_y = np.linalg.norm(y, axis=-1, keepdims=True)
     scale_b = np.linalg.norm(b, axis=-1, keepdims=True)
     if not (
-        np.all(length_a > 1e-9)
-        and np.all(length_y > 1e-9 * np.maximum(scale_b, 1e-9))
-        and np.all(length_y > 1e-12)
+        np.all(length_a > 1e-9) and np.all(length_y > 1e-9 * np.maximum(scale_b, 1e-9)) and np.all(length_y > 1e-12)
     ):
         raise GeometryError("from_rotation_6d: a zero, parallel or non-finite pair of columns is no rotation")
     y = y / length_y
@@ -137,9 +135,7 @@ def yaw_pose(x: ArrayLike, y: ArrayLike, yaw: ArrayLike, z: ArrayLike = 0.0) -> 
     x, y, z, yaw = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (x, y, z, yaw)))
     zero, one = np.zeros_like(x), np.ones_like(x)
     c, s = np.cos(yaw), np.sin(yaw)
-    rotation = np.stack(
-        [np.stack([c, -s, zero], -1), np.stack([s, c, zero], -1), np.stack([zero, zero, one], -1)], -2
-    )
+    rotation = np.stack([np.stack([c, -s, zero], -1), np.stack([s, c, zero], -1), np.stack([zero, zero, one], -1)], -2)
     return make_pose(rotation, np.stack([x, y, z], -1))
 
 
@@ -200,9 +196,7 @@ def kabsch(a: ArrayLike, b: ArrayLike, weights: ArrayLike | None = None) -> Floa
     sign = np.linalg.det(v @ np.swapaxes(u, -1, -2))
     v[..., :, 2] *= np.where(sign < 0, -1.0, 1.0)[..., None]
     rotation = v @ np.swapaxes(u, -1, -2)
-    return make_pose(
-        rotation, centre_b[..., 0, :] - np.einsum("...ij,...j->...i", rotation, centre_a[..., 0, :])
-    )
+    return make_pose(rotation, centre_b[..., 0, :] - np.einsum("...ij,...j->...i", rotation, centre_a[..., 0, :]))
 
 
 def interpolate_pose(pose_a: ArrayLike, pose_b: ArrayLike, s: ArrayLike) -> FloatArray:
@@ -211,20 +205,16 @@ def interpolate_pose(pose_a: ArrayLike, pose_b: ArrayLike, s: ArrayLike) -> Floa
     fraction = np.asarray(s, dtype=np.float64)
     relative = rotation_log(np.swapaxes(a[..., :3, :3], -1, -2) @ b[..., :3, :3])
     rotation = a[..., :3, :3] @ rotation_exp(fraction[..., None] * relative)
-    return make_pose(
-        rotation, (1 - fraction)[..., None] * a[..., :3, 3] + fraction[..., None] * b[..., :3, 3]
-    )
+    return make_pose(rotation, (1 - fraction)[..., None] * a[..., :3, 3] + fraction[..., None] * b[..., :3, 3])
 
 
 def smooth_poses(poses: ArrayLike, sigma: float, weights: ArrayLike | None = None) -> FloatArray:
     """Poses (T, 4, 4) smoothed along time by a Gaussian of `sigma` samples, on SE(3) (no Euler angles).
 
-    Near the ends the window is shortened evenly on both sides, so the first and last pose stay where they
-    are.
+    Near the ends the window is shortened evenly on both sides, so the first and last pose stay where they are.
 
     Args:
-        weights: non-negative (T,), e.g. 0 for frames that were filled in; a window without weight keeps its
-            own pose.
+        weights: non-negative (T,), e.g. 0 for frames that were filled in; a window without weight keeps its own pose.
     """
     p = _pose(poses)
     if p.ndim != 3:

@@ -1,6 +1,4 @@
-"""Every QoS profile of PAD, by what the stream is for. The only module besides the nodes that imports
-rclpy.
-"""
+"""Every QoS profile of PAD, by what the stream is for. The only module besides the nodes that imports rclpy."""
 
 from __future__ import annotations
 
@@ -8,9 +6,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 
 def _keep_last(depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability
-    )
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
 
 
 CAMERA = _keep_last(5, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)

@@ -47,8 +47,8 @@ class ObjectSpec(_Model):
 class StageSpec(_Model):
     """One stage: which arm moves which object relative to which reference object.
 
-    `kind` grasp closes a gripper on `object`; skill moves the held `object` relative to `reference`. `sync`
-    marks a stage in which both arms keep the demonstration's relative motion.
+    `kind` grasp closes a gripper on `object`; skill moves the held `object` relative to `reference`. `sync` marks a
+    stage in which both arms keep the demonstration's relative motion.
     """
 
     name: str = Field(max_length=64)
@@ -62,8 +62,8 @@ class StageSpec(_Model):
 class KeypointSpec(_Model):
     """One annotated keypoint.
 
-    `pixel` is (u, v) in the recording's first frame; `position_in_object` is metres in the object's frame.
-    Either may be missing.
+    `pixel` is (u, v) in the recording's first frame; `position_in_object` is metres in the object's frame. Either may
+    be missing.
     """
 
     name: str = Field(max_length=64)
@@ -76,8 +76,7 @@ class KeypointSpec(_Model):
 class TaskSpec(_Model):
     """A bimanual task: the template of its stages, its objects, and (once annotated) its keypoints.
 
-    Keypoints are ordered as in `keypoints`; a template without annotation orders them by object, then by
-    group.
+    Keypoints are ordered as in `keypoints`; a template without annotation orders them by object, then by group.
     """
 
     name: str
@@ -91,9 +90,7 @@ class TaskSpec(_Model):
     def _consistent(self) -> TaskSpec:
         for name in (self.name, *self.objects, *(g for spec in self.objects.values() for g in spec.groups)):
             if not _NAME.match(name):
-                raise ValueError(
-                    f"{name!r} is no valid name: use lower case letters, digits and _, a letter first"
-                )
+                raise ValueError(f"{name!r} is no valid name: use lower case letters, digits and _, a letter first")
         doubles = _doubles(g for spec in self.objects.values() for g in spec.groups)
         if doubles:
             raise ValueError(f"groups {doubles} belong to more than one object; name them apart")
@@ -118,8 +115,7 @@ class TaskSpec(_Model):
         for keypoint in self.keypoints:
             if keypoint.object not in self.objects:
                 raise ValueError(
-                    f"keypoint {keypoint.name!r}: unknown object {keypoint.object!r}; known: "
-                    f"{', '.join(self.objects)}"
+                    f"keypoint {keypoint.name!r}: unknown object {keypoint.object!r}; known: {', '.join(self.objects)}"
                 )
             groups = self.objects[keypoint.object].groups
             if keypoint.group not in groups:
@@ -167,12 +163,7 @@ class TaskSpec(_Model):
         """Object of each of the N keypoints."""
         if self.keypoints:
             return [k.object for k in self.keypoints]
-        return [
-            name
-            for name, spec in self.objects.items()
-            for count in spec.groups.values()
-            for _ in range(count)
-        ]
+        return [name for name, spec in self.objects.items() for count in spec.groups.values() for _ in range(count)]
 
     @property
     def keypoint_count(self) -> int:
@@ -209,9 +200,7 @@ class TaskSpec(_Model):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            keys = (
-                f"; known keys: {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
-            )
+            keys = f"; known keys: {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
             raise TaskError(f"task {source}: {where + ': ' if where else ''}{first['msg']}{keys}") from error
 
     def to_yaml(self) -> str:
@@ -232,9 +221,7 @@ class TaskSpec(_Model):
 
 
 def task_directories() -> list[Path]:
-    """Folders that hold the known tasks: pad_bringup's installed share, then the source tree; existing ones
-    only.
-    """
+    """Folders that hold the known tasks: pad_bringup's installed share, then the source tree; existing ones only."""
     prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     candidates = [prefix / "share" / "pad_bringup" / "tasks" for prefix in prefixes]
     candidates.append(Path(__file__).resolve().parents[2] / "pad_bringup" / "tasks")
@@ -261,9 +248,7 @@ def _find(path_or_name: str | os.PathLike[str]) -> Path:
     tasks = known_tasks()
     if text not in tasks:
         known = ", ".join(sorted(tasks)) or "none (is pad_bringup installed and its workspace sourced?)"
-        raise TaskError(
-            f"there is no task {text!r}; known tasks: {known}; or give the path of a task YAML file"
-        )
+        raise TaskError(f"there is no task {text!r}; known tasks: {known}; or give the path of a task YAML file")
     return tasks[text]
 
 

@@ -11,9 +11,7 @@ from pad_parse import geometry
 from pad_parse.camera import Camera
 
 
-def look_at_camera(
-    width=640, height=480, position=(0.60, 0.0, 0.62), target=(0.0, 0.0, 0.06), fov=0.7505
-):
+def look_at_camera(width=640, height=480, position=(0.60, 0.0, 0.62), target=(0.0, 0.0, 0.06), fov=0.7505):
     forward = np.subtract(target, position)
     forward = forward / np.linalg.norm(forward)
     right = np.cross(forward, [0, 0, 1.0])
@@ -29,8 +27,7 @@ def blobs(rng, height, width, colour, count):
     image = np.full((height, width, 3), colour, np.uint8)
     for _ in range(count):
         shade = tuple(
-            int(c)
-            for c in np.clip(np.array(colour) * rng.uniform(0.3, 1.7) + rng.uniform(-30, 30, 3), 0, 255)
+            int(c) for c in np.clip(np.array(colour) * rng.uniform(0.3, 1.7) + rng.uniform(-30, 30, 3), 0, 255)
         )
         x, y = int(rng.integers(width)), int(rng.integers(height))
         size = int(rng.integers(4, 16))
@@ -71,7 +68,9 @@ class Scene:
         self.hand = Cylinder(0.05, 0.08, np.full((10, 10, 3), (200, 150, 120), np.uint8))
 
     def render(self, items, rng=None, noise=0.0):
-        """rgb (H, W, 3) uint8 and depth (H, W) float32 of [(Cylinder, pose)]; `noise` is depth noise in metres at 1 m."""
+        """rgb (H, W, 3) uint8 and depth (H, W) float32 of [(Cylinder, pose)]; `noise` is depth noise in
+        metres at 1 m.
+        """
         rgb, depth = self._rgb.copy(), np.where(self._depth > 0, self._depth, np.inf)
         for body, pose in items:
             self._draw(body, pose, rgb, depth)
@@ -122,14 +121,13 @@ class Scene:
         best = np.where(closer, side, best)
         where = np.where(closer[:, None], wrap, where)
         front = best < depth[index]
-        sample = cv2.remap(
-            body.texture,
-            where[front, 1].astype(np.float32)[None],
-            where[front, 0].astype(np.float32)[None],
-            cv2.INTER_LINEAR,
-        )
-        # Shading by the surface's angle, as a light beside the camera gives.
-        rgb[index[front]] = sample[0]
+        # remap takes at most 32767 columns.
+        count = int(np.count_nonzero(front))
+        grid = np.zeros((2, -(-count // 1024) * 1024), np.float32)
+        grid[:, :count] = where[front].T
+        v, u = grid.reshape(2, -1, 1024)
+        sample = cv2.remap(body.texture, u, v, cv2.INTER_LINEAR).reshape(-1, 3)[:count]
+        rgb[index[front]] = sample
         depth[index[front]] = best[front]
 
 
@@ -156,8 +154,5 @@ def placed(scene, placements):
 def keypoints_at(points, objects, placements):
     """Keypoints (N, 3) in the task frame of objects that stand at `placements`."""
     return np.array(
-        [
-            geometry.transform_points(geometry.yaw_pose(*placements[o]), p)
-            for o, p in zip(objects, points, strict=True)
-        ]
+        [geometry.transform_points(geometry.yaw_pose(*placements[o]), p) for o, p in zip(objects, points, strict=True)]
     )

@@ -59,9 +59,7 @@ def test_kabsch_recovers_under_noise_and_ignores_zero_weight(seed, count):
     fit = g.kabsch(a, b)
     assert g.is_rigid(fit)
     error = np.linalg.norm(g.transform_points(fit, a) - b, axis=1)
-    assert (
-        np.sqrt((error**2).mean()) <= np.sqrt(((g.transform_points(pose, a) - b) ** 2).sum(1).mean()) + 1e-12
-    )
+    assert np.sqrt((error**2).mean()) <= np.sqrt(((g.transform_points(pose, a) - b) ** 2).sum(1).mean()) + 1e-12
     weights = np.r_[np.ones(count), 0.0]
     far = np.r_[b, [[100.0, 100, 100]]]
     assert np.allclose(g.kabsch(np.r_[a, [[0.0, 0, 0]]], far, weights), fit)
@@ -94,12 +92,8 @@ def test_reflection_is_an_involution_and_a_homomorphism(seed):
 
 def test_smoothing_reduces_noise_and_keeps_ends():
     rng = np.random.default_rng(1)
-    true = g.interpolate_pose(
-        np.eye(4), g.make_pose(g.rotation_exp([0, 2.0, 0]), [0.3, 0, 0]), np.linspace(0, 1, 60)
-    )
-    noisy = true @ g.make_pose(
-        g.rotation_exp(rng.normal(size=(60, 3)) * 0.05), rng.normal(size=(60, 3)) * 0.005
-    )
+    true = g.interpolate_pose(np.eye(4), g.make_pose(g.rotation_exp([0, 2.0, 0]), [0.3, 0, 0]), np.linspace(0, 1, 60))
+    noisy = true @ g.make_pose(g.rotation_exp(rng.normal(size=(60, 3)) * 0.05), rng.normal(size=(60, 3)) * 0.005)
     smooth = g.smooth_poses(noisy, 2.0)
     assert np.all(g.is_rigid(smooth))
     assert np.linalg.norm((smooth - true)[:, :3, 3]) < 0.7 * np.linalg.norm((noisy - true)[:, :3, 3])

@@ -34,9 +34,7 @@ MOVED = {"bottle": (0.05, -0.14, 0.25), "cup": (0.04, 0.22, -0.3)}
 def start_node(*arguments):
     parameters = [item for argument in arguments for item in ("-p", argument)]
     command = [sys.executable, "-m", "pad_parse.nodes.keypoint_tracker", "--ros-args", *parameters]
-    return subprocess.Popen(
-        command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def end(process):
@@ -116,9 +114,7 @@ class Camera:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self._colour = self.node.create_publisher(Image, "/camera/color/image_raw", qos.CAMERA_OUT)
-        self._depth = self.node.create_publisher(
-            Image, "/camera/aligned_depth_to_color/image_raw", qos.CAMERA_OUT
-        )
+        self._depth = self.node.create_publisher(Image, "/camera/aligned_depth_to_color/image_raw", qos.CAMERA_OUT)
         self._info = self.node.create_publisher(CameraInfo, "/camera/color/camera_info", qos.CAMERA_OUT)
         self.node.create_subscription(KeypointArray, "/pad/keypoints", self.received.append, qos.LATEST)
         self.client = self.node.create_client(LocaliseKeypoints, "/pad/localise_keypoints")
@@ -183,9 +179,7 @@ def test_localises_and_tracks_over_dds(setting):
         assert answer.success, answer.message
         truth = cylinders.keypoints_at(points, objects, MOVED)
         assert np.abs(positions(answer.keypoints) - truth).max() < 0.006
-        assert {o.name for o in answer.objects} == {"bottle", "cup"} and min(
-            o.confidence for o in answer.objects
-        ) > 0.8
+        assert {o.name for o in answer.objects} == {"bottle", "cup"} and min(o.confidence for o in answer.objects) > 0.8
         bottle = next(o.pose for o in answer.objects if o.name == "bottle")
         assert np.allclose([bottle.position.x, bottle.position.y], MOVED["bottle"][:2], atol=0.004)
 

@@ -65,9 +65,7 @@ def camera_info():
         p=np.zeros(12),
         binning_x=0,
         binning_y=0,
-        roi=T["sensor_msgs/msg/RegionOfInterest"](
-            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-        ),
+        roi=T["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
     )
 
 
@@ -79,9 +77,7 @@ def transforms(*edges):
             translation=T["geometry_msgs/msg/Vector3"](*p), rotation=T["geometry_msgs/msg/Quaternion"](*q)
         )
         messages.append(
-            T["geometry_msgs/msg/TransformStamped"](
-                header=header(0, parent), child_frame_id=child, transform=transform
-            )
+            T["geometry_msgs/msg/TransformStamped"](header=header(0, parent), child_frame_id=child, transform=transform)
         )
     return T["tf2_msgs/msg/TFMessage"](transforms=messages)
 
@@ -165,9 +161,7 @@ def test_extrinsics_from_tf_static_then_calibration_file(tmp_path):
     messages = [*rgbd_messages(3), ("/tf_static", "tf2_msgs/msg/TFMessage", 0.0, tf)]
     path = write_bag(tmp_path / "bag", messages)
     assert np.allclose(open_recording(path).camera.transform_camera_to_task, a @ b)
-    Camera(np.array([[50.0, 0, 24], [0, 50, 16], [0, 0, 1]]), WIDTH, HEIGHT, np.eye(4)).save(
-        path / "camera.yaml"
-    )
+    Camera(np.array([[50.0, 0, 24], [0, 50, 16], [0, 0, 1]]), WIDTH, HEIGHT, np.eye(4)).save(path / "camera.yaml")
     assert np.array_equal(open_recording(path).camera.transform_camera_to_task, np.eye(4))
 
 
@@ -251,9 +245,7 @@ def test_truncated_and_flipped_bags_never_crash_or_hang(tmp_path, storage):
         file.write_bytes(raw[:size])
         assert not drain(path)
     # Headers and indexes are where damage hurts; image bytes are almost all of the file.
-    places = np.r_[
-        rng.integers(0, 2000, 12), rng.integers(len(raw) - 4000, len(raw), 12), rng.integers(0, len(raw), 6)
-    ]
+    places = np.r_[rng.integers(0, 2000, 12), rng.integers(len(raw) - 4000, len(raw), 12), rng.integers(0, len(raw), 6)]
     for place in places:
         data = bytearray(raw)
         data[place] ^= 1 << int(rng.integers(8))
@@ -328,9 +320,7 @@ def test_damaged_videos_never_crash(tmp_path):
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
-@pytest.mark.skipif(
-    not (SHARED / "pour_kettle.mp4").is_file(), reason="the real clip pour_kettle.mp4 is not here"
-)
+@pytest.mark.skipif(not (SHARED / "pour_kettle.mp4").is_file(), reason="the real clip pour_kettle.mp4 is not here")
 def test_real_clip_streams():
     recording = open_recording(SHARED / "pour_kettle.mp4")
     stamps = [f.stamp for _, f in zip(range(20), recording.frames(), strict=False)]

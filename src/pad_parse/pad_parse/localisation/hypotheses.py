@@ -68,9 +68,7 @@ def prepare_scene(rgb: NDArray[np.uint8], depth: NDArray[np.float32], camera: Ca
     if described is not None:
         pixels = np.array([key.pt for key in keys])
         landmarks, descriptors = camera.pixels_to_task(pixels, median_depth(depth, pixels, 1)), described
-    return Scene(
-        rgb, grey, depth, camera, cloud, landmarks, descriptors, _clusters(depth, cloud, above, camera)
-    )
+    return Scene(rgb, grey, depth, camera, cloud, landmarks, descriptors, _clusters(depth, cloud, above, camera))
 
 
 def from_features(model: ObjectModel, scene: Scene, rng: np.random.Generator) -> Guess | None:
@@ -79,11 +77,7 @@ def from_features(model: ObjectModel, scene: Scene, rng: np.random.Generator) ->
         return None
     matches = cv2.BFMatcher().knnMatch(model.descriptors, scene.descriptors, k=2)
     pairs = np.array(
-        [
-            (m[0].queryIdx, m[0].trainIdx)
-            for m in matches
-            if len(m) == 2 and m[0].distance < _RATIO * m[1].distance
-        ],
+        [(m[0].queryIdx, m[0].trainIdx) for m in matches if len(m) == 2 and m[0].distance < _RATIO * m[1].distance],
         dtype=int,
     ).reshape(-1, 2)
     a, b = model.landmarks[pairs[:, 0]], scene.landmarks[pairs[:, 1]]
@@ -128,9 +122,7 @@ def from_shape(model: ObjectModel, scene: Scene) -> list[Guess]:
     return guesses
 
 
-def _moves(
-    yaw: NDArray[np.float64], before: NDArray[np.float64], after: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _moves(yaw: NDArray[np.float64], before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
     """Upright moves (m, 4, 4) that take points `before` (m, 3) to the x, y of `after` (m, 3); heights stay."""
     turn = geometry.yaw_pose(0.0, 0.0, yaw)
     shift = after - np.einsum("mij,mj->mi", turn[:, :3, :3], np.broadcast_to(before, (len(turn), 3)))

@@ -39,6 +39,59 @@ class Localisation:
     confidence: dict[str, float]
 
 
+class Localiser:
+    """Finds the keypoints of one demonstration; what the reference says is worked out once."""
+
+    def __init__(self, reference: Reference, keypoint_objects: Sequence[str]) -> None:
+        """Take the demonstration's annotated first frame, with depth, and the object of each of its N keypoints.
+
+        Raises:
+            LocalisationError: the reference cannot be used.
+        """
+        self._objects = list(keypoint_objects)
+        self._points = reference.points_in_task
+        if len(self._objects) != len(self._points):
+            raise LocalisationError(
+                f"{len(self._objects)} keypoint objects are given, the reference has {len(self._points)} keypoints"
+            )
+        self._models = build_models(reference, self._objects)
+
+    def localise(
+        self,
+        rgb: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        camera: Camera,
+        *,
+        limit: float = CONFIDENCE_LIMIT,
+        rng: np.random.Generator | None = None,
+    ) -> Localisation:
+        """Find the keypoints on the same objects, which stand upright anywhere on the table; see `localise`."""
+        if camera.transform_camera_to_task is None:
+            raise LocalisationError("the camera's pose in the task frame is not known; give a calibration file")
+        if rgb.shape[:2] != depth.shape or rgb.shape[:2] != (camera.height, camera.width):
+            raise LocalisationError(
+                f"colour is {rgb.shape[:2]}, depth {depth.shape}, the camera {(camera.height, camera.width)}; "
+                "all must agree"
+            )
+        rng = rng if rng is not None else np.random.default_rng(0)
+        scene = prepare_scene(rgb, depth, camera)
+        found = {name: _find(model, scene, rng) for name, model in self._models.items()}
+        confidence = {name: value for name, (_, value) in found.items()}
+        weak = {name: value for name, value in confidence.items() if value < limit}
+        if weak:
+            listed = ", ".join(f"{name} ({value:.2f})" for name, value in weak.items())
+            raise LocalisationError(
+                f"not found with enough confidence ({limit:.2f}): {listed}; "
+                "is the object in view, upright, unhidden, and the one of the demonstration?",
+                confidence,
+            )
+        moves = {name: move for name, (move, _) in found.items()}
+        points = np.stack(
+            [geometry.transform_points(moves[o], p) for o, p in zip(self._objects, self._points, strict=True)]
+        )
+        return Localisation(points, moves, confidence)
+
+
 def localise(
     reference: Reference,
     rgb: NDArray[np.uint8],
@@ -63,38 +116,7 @@ def localise(
     Raises:
         LocalisationError: an object was not found with enough confidence, or the images cannot be used.
     """
-    if camera.transform_camera_to_task is None:
-        raise LocalisationError("the camera's pose in the task frame is not known; give a calibration file")
-    if rgb.shape[:2] != depth.shape or rgb.shape[:2] != (camera.height, camera.width):
-        raise LocalisationError(
-            f"colour is {rgb.shape[:2]}, depth {depth.shape}, the camera {(camera.height, camera.width)}; all must agree"
-        )
-    objects = list(keypoint_objects)
-    if len(objects) != len(reference.points_in_task):
-        raise LocalisationError(
-            f"{len(objects)} keypoint objects are given, the reference has {len(reference.points_in_task)} keypoints"
-        )
-    rng = rng if rng is not None else np.random.default_rng(0)
-    models = build_models(reference, objects)
-    scene = prepare_scene(rgb, depth, camera)
-    found = {name: _find(model, scene, rng) for name, model in models.items()}
-    confidence = {name: value for name, (_, value) in found.items()}
-    weak = {name: value for name, value in confidence.items() if value < limit}
-    if weak:
-        listed = ", ".join(f"{name} ({value:.2f})" for name, value in weak.items())
-        raise LocalisationError(
-            f"not found with enough confidence ({limit:.2f}): {listed}; is the object in view, upright, unhidden, and the "
-            "one of the demonstration?",
-            confidence,
-        )
-    moves = {name: move for name, (move, _) in found.items()}
-    points = np.stack(
-        [
-            geometry.transform_points(moves[o], p)
-            for o, p in zip(objects, reference.points_in_task, strict=True)
-        ]
-    )
-    return Localisation(points, moves, confidence)
+    return Localiser(reference, keypoint_objects).localise(rgb, depth, camera, limit=limit, rng=rng)
 
 
 def _find(model: ObjectModel, scene: Scene, rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:

@@ -49,8 +49,8 @@ def build_models(reference: Reference, keypoint_objects: list[str]) -> dict[str,
     camera = reference.camera
     if reference.depth is None or camera.transform_camera_to_task is None:
         raise LocalisationError(
-            "the demonstration's reference image has no depth or no camera pose, so its objects cannot be found by "
-            "shape; use a demonstration from an RGB-D recording"
+            "the demonstration's reference image has no depth or no camera pose, so its objects cannot be "
+            "found by shape; use a demonstration from an RGB-D recording"
         )
     grey = cv2.cvtColor(reference.rgb, cv2.COLOR_RGB2GRAY)
     cloud = points_of_image(reference.depth, camera)
@@ -61,8 +61,8 @@ def build_models(reference: Reference, keypoint_objects: list[str]) -> dict[str,
         mask = object_mask(reference.depth, cloud, pixels, points)
         if np.count_nonzero(mask) < _LEAST_SURFACE:
             raise LocalisationError(
-                f"{name} cannot be cut out of the reference image: only {np.count_nonzero(mask)} of its pixels have "
-                "depth above the table; annotate the recording again"
+                f"{name} cannot be cut out of the reference image: only {np.count_nonzero(mask)} of its "
+                "pixels have depth above the table; annotate the recording again"
             )
         models[name] = _build(reference.rgb, grey, cloud, mask, camera)
     return models
@@ -84,9 +84,7 @@ def _build(
 ) -> ObjectModel:
     pose = camera.transform_camera_to_task
     assert pose is not None
-    keys, described = cv2.SIFT_create(500, contrastThreshold=0.02).detectAndCompute(
-        grey, mask.astype(np.uint8)
-    )
+    keys, described = cv2.SIFT_create(500, contrastThreshold=0.02).detectAndCompute(grey, mask.astype(np.uint8))
     landmarks, descriptors = np.zeros((0, 3)), np.zeros((0, 128), np.float32)
     if described is not None:
         index = np.round([key.pt for key in keys]).astype(int)

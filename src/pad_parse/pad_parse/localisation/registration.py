@@ -65,9 +65,7 @@ def register(model: ObjectModel, scene: Scene, move: NDArray[np.float64], rounds
         if kept.size < 4:
             return Registration(move, int(kept.size), comparable, float("inf"))
         depth = median_depth(scene.depth, refined[kept], 1)
-        move, inliers, error = _fit(
-            support.points[chosen[kept]], refined[kept], depth, move, to_camera, camera.matrix
-        )
+        move, inliers, error = _fit(support.points[chosen[kept]], refined[kept], depth, move, to_camera, camera.matrix)
         agreeing = int(np.count_nonzero(inliers))
     return Registration(move, agreeing, comparable, error)
 
@@ -86,9 +84,7 @@ def _fit(
     def residuals(candidate: NDArray[np.float64]) -> NDArray[np.float64]:
         p = geometry.transform_points(to_camera @ candidate, points)
         across = np.nan_to_num((p[:, 2] - depth) / _DEPTH_NOISE)
-        return np.concatenate(
-            [(geometry.project(p, matrix) - pixels) / _PIXEL_NOISE, across[:, None]], axis=1
-        )
+        return np.concatenate([(geometry.project(p, matrix) - pixels) / _PIXEL_NOISE, across[:, None]], axis=1)
 
     def changed(candidate: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.float64]:
         pivot = geometry.transform_points(candidate, centre)

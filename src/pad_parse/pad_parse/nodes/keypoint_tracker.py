@@ -25,7 +25,7 @@ from pad_parse import geometry, qos
 from pad_parse.camera import Camera
 from pad_parse.demonstration import Demonstration, KeypointState
 from pad_parse.errors import CameraError, DemonstrationError, NodeError, PadParseError
-from pad_parse.localisation import Localisation, localise
+from pad_parse.localisation import Localiser
 from pad_parse.nodes.camera_stream import COLOUR, DEPTH, INFO, CameraStream
 from pad_parse.recording.images import colour_image, depth_image, stamp_seconds
 from pad_parse.tracking import KeypointFrame, ObjectTracker
@@ -61,32 +61,27 @@ class _Request:
 class KeypointTracker(Node):
     """Follows the demonstration's keypoints on live RGB-D images.
 
-    Images arrive in the executor; a worker thread takes the newest one and skips those that came while it was busy.
+    Images arrive in the executor; a worker thread takes the newest one and skips those that came while it
+    was busy.
     `fault` holds the message of an error that must end the process.
     """
 
     def __init__(self) -> None:
         super().__init__("keypoint_tracker")
-        self._declare(
-            "reference", "", "Demonstration file (.demo.h5) whose annotated first frame names the keypoints."
-        )
+        self._declare("reference", "", "Demonstration file (.demo.h5) whose annotated first frame names the keypoints.")
         self._declare("calibration", "", "Camera YAML with its pose in the task frame.")
         self._declare(
             "task",
             "",
             "Name of the running task; must be the demonstration's. Empty: the demonstration's own.",
         )
-        self._declare(
-            "camera_timeout", 10.0, "Seconds without an image after which the node gives up.", (0.5, 600.0)
-        )
-        self._declare(
-            "localise_timeout", 5.0, "Seconds that a localisation waits for a new image.", (0.1, 120.0)
-        )
-        self._declare(
-            "confidence_limit", 0.5, "Confidence below which an object counts as not found.", (0.0, 1.0)
-        )
+        self._declare("camera_timeout", 10.0, "Seconds without an image after which the node gives up.", (0.5, 600.0))
+        self._declare("localise_timeout", 5.0, "Seconds that a localisation waits for a new image.", (0.1, 120.0))
+        self._declare("confidence_limit", 0.5, "Confidence below which an object counts as not found.", (0.0, 1.0))
         self.fault = ""
         self._demonstration = self._load_demonstration()
+        assert self._demonstration.reference is not None
+        self._localiser = Localiser(self._demonstration.reference, self._demonstration.keypoint_objects)
         self._calibration = self._load_calibration()
         self._limit = float(self.get_parameter("confidence_limit").value)
         self._camera: Camera | None = None
@@ -127,11 +122,10 @@ class KeypointTracker(Node):
             self._arrived.notify_all()
         self._worker.join(timeout=5.0)
 
-    # -- parameters -------------------------------------------------------------------------------------------
+    # -- parameters
+    # -------------------------------------------------------------------------------------------
 
-    def _declare(
-        self, name: str, default: object, description: str, limits: tuple[float, float] | None = None
-    ) -> None:
+    def _declare(self, name: str, default: object, description: str, limits: tuple[float, float] | None = None) -> None:
         descriptor = ParameterDescriptor(description=description, read_only=True)
         if limits is not None:
             descriptor.floating_point_range = [FloatingPointRange(from_value=limits[0], to_value=limits[1])]
@@ -148,7 +142,8 @@ class KeypointTracker(Node):
         demonstration = Demonstration.load(path)
         if demonstration.reference is None or demonstration.reference.depth is None:
             raise DemonstrationError(
-                f"demonstration {path} has no reference image with depth, so its keypoints cannot be found in a live "
+                f"demonstration {path} has no reference image with depth, so its keypoints cannot be found "
+                "in a live "
                 "image; parse an RGB-D recording"
             )
         task = str(self.get_parameter("task").value)
@@ -162,12 +157,11 @@ class KeypointTracker(Node):
         path = self._required("calibration", "CAMERA.yaml")
         camera = Camera.load(path)
         if camera.transform_camera_to_task is None:
-            raise CameraError(
-                f"{path} lacks transform_camera_to_task; calibrate the camera to the task frame"
-            )
+            raise CameraError(f"{path} lacks transform_camera_to_task; calibrate the camera to the task frame")
         return camera
 
-    # -- executor side ----------------------------------------------------------------------------------------
+    # -- executor side
+    # ----------------------------------------------------------------------------------------
 
     def _on_info(self, message: CameraInfo) -> None:
         if self._camera is not None:
@@ -205,20 +199,21 @@ class KeypointTracker(Node):
                 if unserved and time.monotonic() - began > waiting:
                     self._request = None
                     response.success = False
-                    response.message = (
-                        f"no image newer than the request came within {waiting:g} s on {COLOUR}"
-                    )
+                    response.message = f"no image newer than the request came within {waiting:g} s on {COLOUR}"
                     return response
             if self._stopping:
                 break
         return response
 
     def _present(self) -> float:
-        """The present in image stamps; the newest image's where the camera is stamped by a clock of its own."""
+        """The present in image stamps; the newest image's where the camera is stamped by a clock of its
+        own.
+        """
         now = self.get_clock().now().nanoseconds * 1e-9
         return max(self._newest, now) if abs(now - self._newest) < _SAME_CLOCK else self._newest
 
-    # -- worker side ------------------------------------------------------------------------------------------
+    # -- worker side
+    # ------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         while True:
@@ -289,35 +284,26 @@ class KeypointTracker(Node):
         self, rgb: np.ndarray, depth: np.ndarray, stamp: float, response: LocaliseKeypoints.Response
     ) -> KeypointFrame:
         demonstration = self._demonstration
-        assert self._camera is not None and demonstration.reference is not None
-        found: Localisation = localise(
-            demonstration.reference,
-            rgb,
-            depth,
-            self._camera,
-            demonstration.keypoint_objects,
-            limit=self._limit,
-        )
+        assert self._camera is not None
+        found = self._localiser.localise(rgb, depth, self._camera, limit=self._limit)
         poses = {
             name: move @ demonstration.object_poses[name][0]
             for name, move in found.object_transforms.items()
             if name in demonstration.object_poses
         }
         tracker = ObjectTracker(self._camera, demonstration.keypoint_objects)
-        frame = tracker.start(
-            rgb, depth, points_in_task=found.points_in_task, object_poses=poses, stamp=stamp
-        )
+        frame = tracker.start(rgb, depth, points_in_task=found.points_in_task, object_poses=poses, stamp=stamp)
         self._tracker = tracker
         response.success, response.message = True, ""
         response.objects = [
-            ObjectPose(name=name, pose=_pose(pose), confidence=found.confidence[name])
-            for name, pose in poses.items()
+            ObjectPose(name=name, pose=_pose(pose), confidence=found.confidence[name]) for name, pose in poses.items()
         ]
         listed = ", ".join(f"{name} {value:.2f}" for name, value in found.confidence.items())
         self.get_logger().info(f"localised with confidence {listed}")
         return frame
 
-    # -- messages ---------------------------------------------------------------------------------------------
+    # -- messages
+    # ---------------------------------------------------------------------------------------------
 
     def _message(self, frame: KeypointFrame, colour: Image) -> KeypointArray:
         demonstration = self._demonstration
@@ -364,7 +350,8 @@ class KeypointTracker(Node):
         silence = self._stream.silence
         if silence > limit:
             self.fault = (
-                f"no image pair on {COLOUR} and {DEPTH} for {silence:.0f} s; start the camera (or the cell), and check "
+                f"no image pair on {COLOUR} and {DEPTH} for {silence:.0f} s; start the camera (or the "
+                "cell), and check "
                 "the topic names"
             )
         elif self._camera is None and time.monotonic() - self._started > limit:

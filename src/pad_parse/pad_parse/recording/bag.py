@@ -58,9 +58,7 @@ class BagRecording(Recording):
     lens: _Lens | None = None
 
     def frames(self) -> Iterator[Frame]:
-        """See `Recording.frames`. Colour images without depth within `PAIRING_TOLERANCE` are dropped and
-        counted.
-        """
+        """See `Recording.frames`. Colour images without depth within `PAIRING_TOLERANCE` are dropped and counted."""
         self.counts = FrameCounts()
         for stamp, colour, depth in self._pairs():
             rgb, metres = colour_image(colour), depth_image(depth)
@@ -172,9 +170,7 @@ def _choose(path: Path, types: dict[str, str], kind: str, names: list[str], pref
         if len(favoured) == 1:
             return favoured[0]
         if favoured:
-            raise RecordingError(
-                f"recording {path} has several {kind} topics: {', '.join(sorted(favoured))}; keep one"
-            )
+            raise RecordingError(f"recording {path} has several {kind} topics: {', '.join(sorted(favoured))}; keep one")
     held = ", ".join(sorted(types)) or "nothing"
     raise RecordingError(
         f"recording {path} has no {kind} image topic, so it is no RGB-D recording; it holds: {held}. Record "
@@ -189,9 +185,7 @@ def _camera(
     calibration = calibration or load_calibration(path)
     base = colour_topic.removesuffix("/compressed").rpartition("/")[0]
     infos = [name for name, kind in types.items() if kind == _INFO]
-    wanted = (
-        [f"{base}/camera_info"] if f"{base}/camera_info" in infos else [n for n in infos if "depth" not in n]
-    )
+    wanted = [f"{base}/camera_info"] if f"{base}/camera_info" in infos else [n for n in infos if "depth" not in n]
     info = next((message for _, message in _messages(path, wanted)), None) if wanted else None
     if info is None:
         if calibration is None:
@@ -210,13 +204,9 @@ def _camera(
         elif (pose := _static_transform(path, types, str(info.header.frame_id))) is not None:
             camera = camera.with_extrinsics(pose)
         else:
-            assumptions.append(
-                "The camera's pose in the task frame is not known (no calibration file, no tf_static)."
-            )
+            assumptions.append("The camera's pose in the task frame is not known (no calibration file, no tf_static).")
     except (CameraError, ValueError) as error:
-        raise RecordingError(
-            f"recording {path}: camera_info or the camera's pose is not usable: {error}"
-        ) from error
+        raise RecordingError(f"recording {path}: camera_info or the camera's pose is not usable: {error}") from error
     return camera, _lens(camera, np.asarray(info.d, dtype=np.float64)), assumptions
 
 
@@ -228,9 +218,7 @@ def _lens(camera: Camera, distortion: NDArray[np.float64]) -> _Lens | None:
             camera.matrix, distortion, np.eye(3), camera.matrix, (camera.width, camera.height), cv2.CV_32FC1
         )
     except cv2.error as error:
-        raise RecordingError(
-            f"camera_info has {distortion.size} distortion numbers that are not usable"
-        ) from error
+        raise RecordingError(f"camera_info has {distortion.size} distortion numbers that are not usable") from error
     return _Lens(np.asarray(maps[0], np.float32), np.asarray(maps[1], np.float32))
 
 
@@ -266,9 +254,7 @@ def _read_truth(path: Path, topics: Collection[str]) -> GroundTruth:
         for topic, message in _messages(path, topics):
             stamp = stamp_seconds(message.header)
             if topic == _TRUTH_KEYPOINTS:
-                points.append(
-                    (stamp, {k.name: [k.position.x, k.position.y, k.position.z] for k in message.keypoints})
-                )
+                points.append((stamp, {k.name: [k.position.x, k.position.y, k.position.z] for k in message.keypoints}))
             elif topic == _TRUTH_OBJECTS:
                 objects.append((stamp, {item.name: _pose(item.pose) for item in message.poses}))
             else:
@@ -286,9 +272,7 @@ def _read_truth(path: Path, topics: Collection[str]) -> GroundTruth:
                     )
                 )
     except (AttributeError, PadParseError, TypeError, ValueError) as error:
-        raise RecordingError(
-            f"recording {path}: the ground-truth topics cannot be read: {_one_line(error)}"
-        ) from error
+        raise RecordingError(f"recording {path}: the ground-truth topics cannot be read: {_one_line(error)}") from error
     names = list(points[0][1]) if points else []
     missing = [np.nan] * 3
     keypoints = np.array([[p.get(name, missing) for name in names] for _, p in points]).reshape(

@@ -1,6 +1,4 @@
-"""ROS image messages -> arrays. Works on any message object with the fields of sensor_msgs (rclpy's or
-rosbags').
-"""
+"""ROS image messages -> arrays. Works on any message object with the fields of sensor_msgs (rclpy's or rosbags')."""
 
 from __future__ import annotations
 
@@ -33,8 +31,7 @@ def stamp_seconds(header: Any) -> float:
 
 
 def colour_image(message: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of an Image (rgb8, bgr8, rgba8, bgra8, mono8, 8UC3) or a CompressedImage (JPEG,
-    PNG).
+    """(H, W, 3) uint8 RGB of an Image (rgb8, bgr8, rgba8, bgra8, mono8, 8UC3) or a CompressedImage (JPEG, PNG).
 
     Raises:
         RecordingError: another encoding, or data that does not fit the stated size.
@@ -43,9 +40,7 @@ def colour_image(message: Any) -> NDArray[np.uint8]:
         return _decompressed(message)
     encoding = str(message.encoding)
     if encoding not in _COLOUR:
-        raise RecordingError(
-            f"colour encoding {encoding!r} is not supported; use one of {', '.join(_COLOUR)}"
-        )
+        raise RecordingError(f"colour encoding {encoding!r} is not supported; use one of {', '.join(_COLOUR)}")
     rows = _rows(message, _COLOUR[encoding])
     image = np.ascontiguousarray(rows.reshape(rows.shape[0], -1, _COLOUR[encoding]))
     if encoding in _TO_RGB:
@@ -60,9 +55,7 @@ def depth_image(message: Any) -> NDArray[np.float32]:
         RecordingError: another encoding, or data that does not fit the stated size.
     """
     if hasattr(message, "format"):
-        raise RecordingError(
-            f"compressed depth ({message.format}) is not read; record the raw aligned depth topic"
-        )
+        raise RecordingError(f"compressed depth ({message.format}) is not read; record the raw aligned depth topic")
     encoding = str(message.encoding)
     if encoding not in _DEPTH:
         raise RecordingError(f"depth encoding {encoding!r} is not supported; use 16UC1 (mm) or 32FC1 (m)")
@@ -80,14 +73,10 @@ def depth_image(message: Any) -> NDArray[np.float32]:
 def _rows(message: Any, pixel_size: int) -> NDArray[np.uint8]:
     width, height, step = int(message.width), int(message.height), int(message.step)
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE) or step < width * pixel_size:
-        raise RecordingError(
-            f"image states size {width} x {height} with rows of {step} bytes, which cannot be"
-        )
+        raise RecordingError(f"image states size {width} x {height} with rows of {step} bytes, which cannot be")
     data = np.frombuffer(message.data, dtype=np.uint8)
     if data.size < step * height:
-        raise RecordingError(
-            f"image of {width} x {height} has {data.size} bytes of {step * height}; it is truncated"
-        )
+        raise RecordingError(f"image of {width} x {height} has {data.size} bytes of {step * height}; it is truncated")
     return data[: step * height].reshape(height, step)[:, : width * pixel_size]
 
 

@@ -22,14 +22,12 @@ def open_recording(path: str | os.PathLike[str], calibration: Camera | None = No
             (`camera.yaml`, `<stem>.camera.yaml`), then `/tf_static` is used.
 
     Raises:
-        RecordingError: missing, empty, truncated, corrupt, of an unknown kind, or without the streams that
-        are needed.
+        RecordingError: missing, empty, truncated, corrupt, of an unknown kind, or without the streams that are
+        needed.
     """
     path = Path(path)
     if not path.exists():
-        raise RecordingError(
-            f"recording {path} does not exist; give a rosbag2 folder, an .mcap file or a video file"
-        )
+        raise RecordingError(f"recording {path} does not exist; give a rosbag2 folder, an .mcap file or a video file")
     suffix = path.suffix.lower()
     if path.is_dir():
         if not any(path.iterdir()):

@@ -21,8 +21,8 @@ class Frame:
     Attributes:
         stamp: seconds, strictly increasing within a recording.
         rgb: (H, W, 3) uint8.
-        depth: (H, W) float32 metres along the optical axis, aligned to `rgb`, 0 where there is none; None
-            without a depth camera.
+        depth: (H, W) float32 metres along the optical axis, aligned to `rgb`, 0 where there is none; None without a
+            depth camera.
     """
 
     stamp: float

@@ -14,9 +14,7 @@ def sidecar_path(recording: Path, name: str) -> Path:
 
 
 def load_annotation(recording: Path) -> TaskSpec | None:
-    """The task from `task.yaml` in a bag folder or `<stem>.task.yaml` beside a file; None if there is
-    none.
-    """
+    """The task from `task.yaml` in a bag folder or `<stem>.task.yaml` beside a file; None if there is none."""
     path = sidecar_path(recording, "task.yaml")
     if not path.is_file() and recording.suffix == ".mcap":
         path = recording.parent / "task.yaml"
@@ -24,9 +22,7 @@ def load_annotation(recording: Path) -> TaskSpec | None:
 
 
 def load_calibration(recording: Path) -> Camera | None:
-    """The camera from `camera.yaml` in a bag folder or `<stem>.camera.yaml` beside a file; None if there is
-    none.
-    """
+    """The camera from `camera.yaml` in a bag folder or `<stem>.camera.yaml` beside a file; None if there is none."""
     path = sidecar_path(recording, "camera.yaml")
     if not path.is_file() and recording.suffix == ".mcap":
         path = recording.parent / "camera.yaml"

@@ -24,9 +24,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 @dataclass(eq=False)
 class VideoRecording(Recording):
-    """A video file. Without a `<stem>.camera.yaml` its intrinsics are assumed and said so in
-    `assumptions`.
-    """
+    """A video file. Without a `<stem>.camera.yaml` its intrinsics are assumed and said so in `assumptions`."""
 
     fps: float = 30.0
 
@@ -46,14 +44,11 @@ class VideoRecording(Recording):
                     stamp = index / self.fps if index / self.fps > last else last + 1 / self.fps
                 if image.shape[:2] != (self.camera.height, self.camera.width):
                     raise RecordingError(
-                        f"video {self.path} changes its size at frame {index} to {image.shape[1]} x "
-                        f"{image.shape[0]}"
+                        f"video {self.path} changes its size at frame {index} to {image.shape[1]} x {image.shape[0]}"
                     )
                 index, last = index + 1, stamp
                 self.counts.frames = index
-                yield Frame(
-                    float(stamp), np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8), None
-                )
+                yield Frame(float(stamp), np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8), None)
         finally:
             capture.release()
         if index < 0.8 * self.frame_count:
@@ -77,9 +72,7 @@ def open_video(path: Path, calibration: Camera | None = None) -> VideoRecording:
     finally:
         capture.release()
     if not ok or image is None or image.ndim != 3:
-        raise RecordingError(
-            f"video {path} has no frame that can be decoded; it is empty, truncated or corrupt"
-        )
+        raise RecordingError(f"video {path} has no frame that can be decoded; it is empty, truncated or corrupt")
     assumptions = []
     if not (1.0 <= fps <= 1000.0):
         fps = 30.0

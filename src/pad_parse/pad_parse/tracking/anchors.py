@@ -1,8 +1,9 @@
 """Find reference patches again: drift-free refinement of predicted point positions.
 
-Frame-to-frame tracking adds up small errors. Here every point is compared with the patch it was defined by, warped into
-the view that the current motion estimate predicts. All warped patches are laid out in one mosaic, the image around the
-predicted places in another, and a single optical flow call between the two mosaics refines all points at once.
+Frame-to-frame tracking adds up small errors. Here every point is compared with the patch it was defined by, warped
+into the view that the current motion estimate predicts. All warped patches are laid out in one mosaic, the image
+around the predicted places in another, and a single optical flow call between the two mosaics refines all points at
+once.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def refine(
         predicted: (M, 2) predicted pixels.
 
     Returns:
-        pixels (M, 2) and the normalised cross correlation (M,) of patch and image there, in [-1, 1]; -1 where a point could
-        not be compared (outside the image, degenerate warp, lost by the flow).
+        pixels (M, 2) and the normalised cross correlation (M,) of patch and image there, in [-1, 1]; -1 where a point
+        could not be compared (outside the image, degenerate warp, lost by the flow).
     """
     count = len(predicted)
     pixels = np.array(predicted, dtype=np.float64)

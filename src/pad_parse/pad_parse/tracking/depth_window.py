@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def depth_windows(
-    depth: NDArray[np.float32], pixels: NDArray[np.float64], radius: int
-) -> NDArray[np.float64]:
+def depth_windows(depth: NDArray[np.float32], pixels: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
     """Depths (M, (2 radius + 1)^2) in metres around pixels (M, 2); nan where invalid or outside the image (H, W)."""
     height, width = depth.shape
     with np.errstate(invalid="ignore"):
@@ -22,9 +20,7 @@ def depth_windows(
     return np.where(valid & (values > 0) & np.isfinite(values), values, np.nan)
 
 
-def median_depth(
-    depth: NDArray[np.float32], pixels: NDArray[np.float64], radius: int = 2
-) -> NDArray[np.float64]:
+def median_depth(depth: NDArray[np.float32], pixels: NDArray[np.float64], radius: int = 2) -> NDArray[np.float64]:
     """Median of the valid depths (M,) in metres in a window around pixels (M, 2); nan without a valid sample."""
     values = np.sort(depth_windows(depth, pixels, radius), axis=1)
     count = np.sum(np.isfinite(values), axis=1)

@@ -18,9 +18,9 @@ _NEIGHBOURS = 6
 class LucasKanadeTracker:
     """Follows single points by pyramidal Lucas-Kanade flow; a `PointTracker`.
 
-    A point is visible if the flow forwards and back returns to it, and the patch that it started with, warped as its neighbours
-    moved, agrees with the image at its new place. A point that is not visible keeps its last place and is tried again there
-    (shifted as its neighbours move), so that it says *lost* and does not drift.
+    A point is visible if the flow forwards and back returns to it, and the patch that it started with, warped as its
+    neighbours moved, agrees with the image at its new place. A point that is not visible keeps its last place and is
+    tried again there (shifted as its neighbours move), so that it says *lost* and does not drift.
     """
 
     def __init__(self) -> None:
@@ -69,11 +69,7 @@ class LucasKanadeTracker:
         self._visible = (agreement > _AGREEMENT) & (np.linalg.norm(refined - predicted, axis=1) < 12)
         self._points = np.where(self._visible[:, None], refined, predicted)
         self._last = grey
-        return [
-            TrackResult(
-                stamp, self._points.copy(), self._visible.copy(), np.clip(agreement, 0, 1) * self._visible
-            )
-        ]
+        return [TrackResult(stamp, self._points.copy(), self._visible.copy(), np.clip(agreement, 0, 1) * self._visible)]
 
     def _neighbourhood(
         self, moved: NDArray[np.float64], followed: NDArray[np.bool_]
@@ -84,9 +80,7 @@ class LucasKanadeTracker:
         guess = self._points.copy()
         good = np.flatnonzero(followed)
         for i in range(count):
-            near = good[
-                np.argsort(np.linalg.norm(self._origin[good] - self._origin[i], axis=1))[:_NEIGHBOURS]
-            ]
+            near = good[np.argsort(np.linalg.norm(self._origin[good] - self._origin[i], axis=1))[:_NEIGHBOURS]]
             if near.size < 3:
                 continue
             a, b = self._origin[near], moved[near]

@@ -49,7 +49,8 @@ def object_mask(
     pixels: NDArray[np.float64],
     anchors: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Pixels (H, W) of the surface that carries the keypoints: above the table, near them, and without a depth step between.
+    """Pixels (H, W) of the surface that carries the keypoints: above the table, near them, and without a
+    depth step between.
 
     Args:
         depth: (H, W) metres.

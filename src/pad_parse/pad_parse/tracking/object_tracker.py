@@ -30,8 +30,9 @@ class KeypointFrame:
     Attributes:
         stamp: of the image, seconds.
         points_in_task: (N, 3) metres, task frame; nan where there is no depth camera.
-        states: (N,) uint8 of KeypointState. VISIBLE: seen at its place, by its own patch or by the depth there. FILLED: from the
-            pose of its object. LOST: its object is lost; the values are those of the last known pose.
+        states: (N,) uint8 of KeypointState. VISIBLE: seen at its place, by its own patch or by the depth there.
+            FILLED: from the pose of its object. LOST: its object is lost; the values are those of the last known
+            pose.
         pixels: (N, 2) (u, v), also of points that are hidden.
         object_poses: name -> (4, 4) object frame -> task frame; empty without a depth camera.
         confidence: (N,) in [0, 1].
@@ -48,14 +49,12 @@ class KeypointFrame:
 class ObjectTracker:
     """Follows N keypoints on rigid objects; the same class for a recording and for a live camera.
 
-    Each object carries about 40 further support features, so that its pose stands when hands hide its keypoints. With depth
-    the result is metric and in the task frame. Without depth the points of an object move together by an affine map, and only
-    pixels are given.
+    Each object carries about 40 further support features, so that its pose stands when hands hide its keypoints. With
+    depth the result is metric and in the task frame. Without depth the points of an object move together by an affine
+    map, and only pixels are given.
     """
 
-    def __init__(
-        self, camera: Camera, keypoint_objects: Sequence[str], rng: np.random.Generator | None = None
-    ) -> None:
+    def __init__(self, camera: Camera, keypoint_objects: Sequence[str], rng: np.random.Generator | None = None) -> None:
         """Prepare for one camera.
 
         Args:
@@ -90,11 +89,12 @@ class ObjectTracker:
             depth: (H, W) float32 metres, aligned, 0 = none; None tracks in pixels only.
             keypoints_px: (N, 2) pixels; needed unless `points_in_task` is given.
             points_in_task: (N, 3) metres; trusted as they are. Without them the pixels are lifted by depth.
-            object_poses: name -> (4, 4) pose of each object frame now. By default the object frame is upright at the mean x, y
-                of the object's keypoints, on the table (z = 0).
+            object_poses: name -> (4, 4) pose of each object frame now. By default the object frame is upright at the
+                mean x, y of the object's keypoints, on the table (z = 0).
 
         Raises:
-            TrackingError: wrong shapes, points outside the image, no depth at a keypoint, too little texture, no camera pose.
+            TrackingError: wrong shapes, points outside the image, no depth at a keypoint, too little texture, no
+            camera pose.
         """
         count = len(self._objects)
         self._check_image(rgb, depth)
@@ -109,9 +109,7 @@ class ObjectTracker:
         inside = np.all((pixels >= 0) & (pixels <= [rgb.shape[1] - 1, rgb.shape[0] - 1]), axis=1)
         if not np.all(inside):
             bad = int(np.argmin(inside))
-            raise TrackingError(
-                f"keypoint {bad} of {self._objects[bad]} at pixel {pixels[bad]} is outside the image"
-            )
+            raise TrackingError(f"keypoint {bad} of {self._objects[bad]} at pixel {pixels[bad]} is outside the image")
         if depth is None:
             self._planar = {n: PlanarTrack(grey, pixels[m]) for n, m in self._members.items()}
         else:
@@ -130,9 +128,7 @@ class ObjectTracker:
             raise TrackingError("the tracker was not started; call start(rgb, depth, ...) first")
         self._check_image(rgb, depth)
         if (depth is None) != bool(self._planar):
-            raise TrackingError(
-                "the tracker was started " + ("without depth" if self._planar else "with depth")
-            )
+            raise TrackingError("the tracker was started " + ("without depth" if self._planar else "with depth"))
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         if depth is None:
             self._step_planar(grey)
@@ -168,9 +164,7 @@ class ObjectTracker:
             hull = upright_hull(surface, self._to_task[:3, 3])
             x, y = points[members, :2].mean(axis=0)
             rest = np.array(object_poses.get(name, geometry.yaw_pose(x, y, 0.0)), dtype=np.float64)
-            self._rigid[name] = self._new_track(
-                grey, cloud, mask, hull, rest, pixels[members], points[members], stamp
-            )
+            self._rigid[name] = self._new_track(grey, cloud, mask, hull, rest, pixels[members], points[members], stamp)
 
     def _new_track(
         self,
@@ -225,9 +219,7 @@ class ObjectTracker:
         assert self._last is not None
         tracks = list(self._rigid.values())
         predicted = [track.predicted_pose(stamp) for track in tracks]
-        chosen, guesses = zip(
-            *(t.flow_points(p) for t, p in zip(tracks, predicted, strict=True)), strict=True
-        )
+        chosen, guesses = zip(*(t.flow_points(p) for t, p in zip(tracks, predicted, strict=True)), strict=True)
         last = [t.last_pixels(c) for t, c in zip(tracks, chosen, strict=True)]
         flowed, found = flow.track(self._last, image.grey, np.concatenate(last), np.concatenate(guesses))
         ends = np.cumsum([len(c) for c in chosen])[:-1]
@@ -270,9 +262,7 @@ class ObjectTracker:
     def _check_image(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32] | None) -> None:
         size = (self._camera.height, self._camera.width)
         if rgb.shape != (*size, 3) or rgb.dtype != np.uint8:
-            raise TrackingError(
-                f"images must be {(*size, 3)} uint8, as the camera says; got {rgb.shape} {rgb.dtype}"
-            )
+            raise TrackingError(f"images must be {(*size, 3)} uint8, as the camera says; got {rgb.shape} {rgb.dtype}")
         if depth is not None and depth.shape != size:
             raise TrackingError(f"depth must be {size}, aligned to the colour image; got {depth.shape}")
 

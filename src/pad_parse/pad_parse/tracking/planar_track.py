@@ -24,8 +24,8 @@ _MARGIN = 0.15
 class PlanarTrack:
     """Follows one object in the image plane.
 
-    The state is an affine map (2, 3) from pixels of the first image to the current one. Points added later are kept as
-    pixels that they would have had in the first image.
+    The state is an affine map (2, 3) from pixels of the first image to the current one. Points added later are kept
+    as pixels that they would have had in the first image.
     """
 
     def __init__(self, grey: NDArray[np.uint8], keypoints: NDArray[np.float64]) -> None:
@@ -68,19 +68,13 @@ class PlanarTrack:
         middle = self._outline.mean(axis=0)
         chosen, flowed = chosen[found], flowed[found]
         coarse = None if self.lost else fit_affine(self._origin[chosen], flowed)
-        strong = (
-            coarse is not None
-            and np.count_nonzero(coarse[1]) >= _LEAST_SEEN
-            and float(np.mean(coarse[1])) > 0.5
-        )
+        strong = coarse is not None and np.count_nonzero(coarse[1]) >= _LEAST_SEEN and float(np.mean(coarse[1])) > 0.5
         start = coarse[0] if coarse is not None and strong else before
         refined = self._refined(grey, start)
         if refined is not None:
             self.affine = refined
             self.lost, self._weak = False, 0
-            self.confidence = float(
-                np.clip(np.count_nonzero(self.seen) / (0.4 * len(self._origin)), 0.0, 1.0)
-            )
+            self.confidence = float(np.clip(np.count_nonzero(self.seen) / (0.4 * len(self._origin)), 0.0, 1.0))
         elif coarse is not None and strong and self._weak < _WEAK_FRAMES:
             self._weak += 1
             self.affine = coarse[0]
@@ -107,9 +101,7 @@ class PlanarTrack:
         predicted = self._mapped(start)
         inverse = np.stack([np.linalg.inv(view[:, :2]) for _, view in self._views])
         warps = start[:, :2] @ inverse[self._view]
-        refined, score = anchors.refine(
-            [g for g, _ in self._views], self._view, self._anchor, warps, grey, predicted
-        )
+        refined, score = anchors.refine([g for g, _ in self._views], self._view, self._anchor, warps, grey, predicted)
         agrees = (score > _AGREEMENT) & (np.linalg.norm(refined - predicted, axis=1) < _REACH)
         kept = np.flatnonzero(agrees)
         fit = fit_affine(self._origin[kept], refined[kept], tolerance=3.0)
@@ -135,9 +127,7 @@ class PlanarTrack:
         self._drop((self._misses > 20) & (self._view > 0))
         if len(self._origin) >= _MOST_SUPPORT:
             return
-        features = find_features(
-            grey, self._region(grey.shape), _TARGET_SUPPORT - seen, self.pixels[self.seen]
-        )
+        features = find_features(grey, self._region(grey.shape), int(_TARGET_SUPPORT - seen), self.pixels[self.seen])
         if len(features) == 0:
             return
         inverse = np.linalg.inv(self.affine[:, :2])

@@ -65,7 +65,8 @@ def fit_pose(
     middle = points.mean(axis=0)
     expected = rotation @ middle + shift
     depth_width = DEPTH_TOLERANCE / _DEPTH_NOISE
-    # Rows: u, v, depth; columns: turn about the group's middle (so that it hardly mixes with the shift), shift.
+    # Rows: u, v, depth; columns: turn about the group's middle (so that it hardly mixes with the shift),
+    # shift.
     jacobian = np.zeros((3, len(points), 6))
     jacobian[2, :, 5] = 1 / _DEPTH_NOISE
     for k in range(iterations):
@@ -173,9 +174,7 @@ def fit_affine(
         return None
     a, b = np.asarray(start, dtype=np.float32), np.asarray(pixels, dtype=np.float32)
     fit = cv2.estimateAffine2D if len(start) >= 8 else cv2.estimateAffinePartial2D
-    matrix, found = fit(
-        a, b, method=cv2.RANSAC, ransacReprojThreshold=tolerance, maxIters=300, confidence=0.99
-    )
+    matrix, found = fit(a, b, method=cv2.RANSAC, ransacReprojThreshold=tolerance, maxIters=300, confidence=0.99)
     if matrix is None or found is None or not np.all(np.isfinite(matrix)):
         return None
     determinant = float(np.linalg.det(matrix[:, :2]))

@@ -29,8 +29,10 @@ _REACH = 7.0
 _WEAK_FRAMES = 12
 """So many frames in a row may rest on frame-to-frame flow alone."""
 _REPLENISH_EVERY = 4
-_SEARCH_EVERY = 3
+_SEARCH_EVERY = 4
 _SEARCH_MARGIN = 110
+_SEARCH_GROWTH = 15
+"""The search begins around the last place (px) and widens with every image (px)."""
 _MOST_STEP = (0.25, 1.2)
 """A pose change beyond (m, rad) between two images is not believed."""
 
@@ -46,9 +48,10 @@ class Image:
 class RigidTrack:
     """Follows one object; poses are object frame -> optical frame.
 
-    Each image: constant-velocity prediction; optical flow from the last image; a robust pose from pixels and depth; then all
-    points that face the camera are compared with the patch they were defined by, warped to that pose, which removes drift;
-    the final pose rests on those that agree. With too few the object is lost: its pose is held and it is searched for.
+    Each image: constant-velocity prediction; optical flow from the last image; a robust pose from pixels and depth;
+    then all points that face the camera are compared with the patch they were defined by, warped to that pose, which
+    removes drift; the final pose rests on those that agree. With too few the object is lost: its pose is held and it
+    is searched for.
     """
 
     def __init__(
@@ -168,14 +171,12 @@ class RigidTrack:
         v, u = np.mgrid[window]
         pixels = np.stack([u, v], -1).reshape(-1, 2)
         cloud = geometry.unproject(pixels, depth.reshape(-1), self._matrix).reshape(*depth.shape, 3)
-        in_object = geometry.transform_points(geometry.inverse(self.pose), cloud.reshape(-1, 3)).reshape(
-            cloud.shape
-        )
+        in_object = geometry.transform_points(geometry.inverse(self.pose), cloud.reshape(-1, 3)).reshape(cloud.shape)
         at_rest = geometry.transform_points(self._rest, in_object.reshape(-1, 3)).reshape(cloud.shape)
         mask = self._hull.contains(at_rest, margin=0.004) & ~_depth_steps(depth)
         corner = np.array([window[1].start, window[0].start])
         visible = self._project(self.pose, np.flatnonzero(self.seen)) - corner
-        features = find_features(image.grey[window], mask, TARGET_SUPPORT - seen, visible)
+        features = find_features(image.grey[window], mask, int(TARGET_SUPPORT - seen), visible)
         if len(features) < 3:
             return
         index = np.round(features).astype(int)
@@ -191,12 +192,12 @@ class RigidTrack:
         cloud: NDArray[np.float64],
         cloud_pixels: NDArray[np.float64],
     ) -> None:
-        """Add support at `pixels` (m, 2) of the image, with object-frame points (m, 3); `cloud` (h, w, 3) gives the normals."""
+        """Add support at `pixels` (m, 2) of the image, with object-frame points (m, 3); `cloud` (h, w, 3)
+        gives the normals.
+        """
         towards = geometry.inverse(self.pose)[:3, 3] - points
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-        self.support.add(
-            View(grey, self.pose.copy()), points, surface_normals(cloud, cloud_pixels, towards), pixels
-        )
+        self.support.add(View(grey, self.pose.copy()), points, surface_normals(cloud, cloud_pixels, towards), pixels)
         self.seen = np.concatenate([self.seen, np.ones(len(points), bool)])
         self._pixels = np.concatenate([self._pixels, pixels])
 
@@ -262,14 +263,10 @@ class RigidTrack:
                 return None
             kept = chosen[agrees]
             depth = median_depth(image.depth, refined[agrees], 1)
-            fit = fit_pose(
-                self.support.points[kept], refined[agrees], depth, self._matrix, pose, tolerance=2.0
-            )
+            fit = fit_pose(self.support.points[kept], refined[agrees], depth, self._matrix, pose, tolerance=2.0)
             if np.count_nonzero(fit.inliers) < max(_LEAST_SEEN, 0.4 * kept.size):
                 return None
-            moved = geometry.project(
-                geometry.transform_points(fit.pose, self.support.points[kept]), self._matrix
-            )
+            moved = geometry.project(geometry.transform_points(fit.pose, self.support.points[kept]), self._matrix)
             shift = np.nanmax(np.linalg.norm(moved - pixels[kept], axis=1))
             pose = fit.pose
             if shift < 2.5:
@@ -302,9 +299,7 @@ class RigidTrack:
             self._linear[:], self._angular[:] = 0.0, 0.0
         else:
             # Small differences to the prediction are mostly noise, large ones are motion.
-            pose = geometry.interpolate_pose(
-                predicted, pose, float(np.clip(0.4 + surprise / 0.004, 0.0, 1.0))
-            )
+            pose = geometry.interpolate_pose(predicted, pose, float(np.clip(0.4 + surprise / 0.004, 0.0, 1.0)))
             dt = max(stamp - self._stamp, 1e-3)
             centre = geometry.transform_points(pose, self._centre)
             linear = (centre - geometry.transform_points(self.pose, self._centre)) / dt
@@ -326,7 +321,7 @@ class RigidTrack:
 
     def _search(self, image: Image) -> NDArray[np.float64] | None:
         """Pose of the lost object from local features near its last place, or None."""
-        window = self._window(image.grey.shape, _SEARCH_MARGIN)
+        window = self._window(image.grey.shape, _SEARCH_MARGIN + _SEARCH_GROWTH * self._frames_lost)
         if window is None:
             return None
         known_points, known = self._landmarks

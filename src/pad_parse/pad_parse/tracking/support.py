@@ -38,7 +38,8 @@ def find_features(
 def surface_normals(
     points: NDArray[np.float64], pixels: NDArray[np.float64], fallback: NDArray[np.float64], radius: int = 5
 ) -> NDArray[np.float64]:
-    """Unit normals (M, 3) of the surface at pixels (M, 2), from the point image (H, W, 3), turned towards `fallback` (M, 3).
+    """Unit normals (M, 3) of the surface at pixels (M, 2), from the point image (H, W, 3), turned towards
+    `fallback` (M, 3).
 
     Where the surface cannot be fitted the (unit) `fallback` is returned.
     """
@@ -47,9 +48,7 @@ def surface_normals(
     for i, (u, v) in enumerate(np.round(np.nan_to_num(pixels, nan=-1e3)).astype(int)):
         if not (0 <= u < width and 0 <= v < height):
             continue
-        patch = points[max(v - radius, 0) : v + radius + 1, max(u - radius, 0) : u + radius + 1].reshape(
-            -1, 3
-        )
+        patch = points[max(v - radius, 0) : v + radius + 1, max(u - radius, 0) : u + radius + 1].reshape(-1, 3)
         patch = patch[np.isfinite(patch[:, 0])]
         if len(patch) < 12:
             continue
@@ -130,7 +129,9 @@ class Support:
         self.view = np.searchsorted(used, self.view).astype(np.intp)
 
     def facing(self, pose: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(M,) bool: the surface at the point is turned to the camera when the object is at `pose` (object -> optical)."""
+        """(M,) bool: the surface at the point is turned to the camera when the object is at `pose` (object
+        -> optical).
+        """
         p = geometry.transform_points(pose, self.points)
         n = self.normals @ pose[:3, :3].T
         return np.asarray(-np.sum(n * p, axis=1) > _LEAST_FACING * np.linalg.norm(p, axis=1))
@@ -152,9 +153,7 @@ class Support:
         first /= np.linalg.norm(first, axis=1, keepdims=True)
         tangents = np.stack([first, np.cross(normals, first)], axis=2)
         poses = np.stack([view.pose for view in self.views])[self.view[chosen]]
-        before = _tangent_jacobian(
-            self.points[chosen], tangents, poses, matrix if view_matrix is None else view_matrix
-        )
+        before = _tangent_jacobian(self.points[chosen], tangents, poses, matrix if view_matrix is None else view_matrix)
         now = _tangent_jacobian(self.points[chosen], tangents, np.broadcast_to(pose, poses.shape), matrix)
         determinant = np.linalg.det(before)
         safe = np.abs(determinant) > 1e-3 * np.maximum(np.abs(before).max(axis=(1, 2)) ** 2, 1e-12)
