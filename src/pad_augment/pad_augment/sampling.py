@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
+from pad_augment.errors import ConfigError
 from pad_parse import geometry
 from pad_parse.task import TaskSpec
 
@@ -16,28 +16,53 @@ Placement = Mapping[str, NDArray[np.float64]]
 
 MINIMUM_DISTANCE = 0.12
 """m between the bases of two objects; closer, a gripper cannot pass between them."""
+_LONGEST_SEARCH = 4096
 
 
 class SceneSampler:
-    """Placement `index` of a scrambled Sobol sequence over all regions; (task, seed, index) decides it."""
+    """Placement `index` of a low-discrepancy sequence over all regions; (task, seed, index) decides it.
 
-    def __init__(self, task: TaskSpec, seed: int, capacity: int = 1 << 14) -> None:
+    The sequence is the additive recurrence of the generalised golden ratio, shifted at random by the seed: like Sobol
+    points it fills the regions evenly from the first points on, and any of its points is computed directly.
+    """
+
+    def __init__(self, task: TaskSpec, seed: int) -> None:
+        """Raises: ConfigError: the regions leave no room for the objects."""
         self._names = task.object_names
         regions = [task.objects[name].region for name in self._names]
-        low = np.array([[r.x[0], r.y[0], r.yaw[0]] for r in regions]).ravel()
-        high = np.array([[r.x[1], r.y[1], r.yaw[1]] for r in regions]).ravel()
-        sequence = qmc.Sobol(d=len(low), scramble=True, rng=np.random.default_rng([seed, 1]))
-        points = sequence.random(capacity)
-        values = (low + points * (high - low)).reshape(capacity, len(regions), 3)
-        self._values = values[_apart(values)]
-
-    def __len__(self) -> int:
-        return len(self._values)
+        self._low = np.array([[r.x[0], r.y[0], r.yaw[0]] for r in regions])
+        self._high = np.array([[r.x[1], r.y[1], r.yaw[1]] for r in regions])
+        size = self._low.size
+        ratio = 2.0
+        for _ in range(64):  # converges to the root of x^(size + 1) = x + 1
+            ratio = (1 + ratio) ** (1 / (size + 1))
+        self._steps = ratio ** -np.arange(1.0, size + 1)
+        self._shift = np.random.default_rng([seed, 1]).random(size)
+        # Numbers in the sequence of the scenes whose objects keep their distance; grows as scenes are asked for.
+        self._apart: list[int] = []
+        self._looked_at = 0
 
     def __call__(self, index: int) -> Placement:
-        """Poses of all objects in scene `index` (taken modulo the sequence's length)."""
-        scene = self._values[index % len(self._values)]
+        """Poses of all objects in scene `index`, counted from 0."""
+        while len(self._apart) <= index:
+            self._look_further()
+        scene = self._scenes(np.array([self._apart[index]]))[0]
         return {name: geometry.yaw_pose(*row) for name, row in zip(self._names, scene, strict=True)}
+
+    def _look_further(self) -> None:
+        numbers = np.arange(self._looked_at, self._looked_at + _LONGEST_SEARCH)
+        self._looked_at += _LONGEST_SEARCH
+        found = numbers[_apart(self._scenes(numbers))]
+        if not len(found):
+            raise ConfigError(
+                f"the regions of {', '.join(self._names)} never leave {MINIMUM_DISTANCE} m between objects; widen them"
+            )
+        self._apart += found.tolist()
+
+    def _scenes(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(K, objects, 3) x, y, yaw of points of the sequence."""
+        points = (self._shift + (numbers[:, None] + 1) * self._steps) % 1.0
+        return np.asarray(self._low + points.reshape(-1, *self._low.shape) * (self._high - self._low))
 
 
 def _apart(values: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import roboplan.core as rp
-import roboplan.rrt as rrt
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
@@ -174,6 +173,9 @@ class RoboplanPlanner:
         self, start: FloatArray, goal: FloatArray, openings: FloatArray, rng: np.random.Generator
     ) -> FloatArray | None:
         """Corners (n, 12) rad of a collision-free path, shortened; None if there is none."""
+        # Its package imports viewers and takes most of a second; few scenes need the search.
+        import roboplan.rrt as rrt
+
         scene = self.collisions.scene
         seed = int(rng.integers(1, 2**31 - 1))
         scene.setRngSeed(seed)
