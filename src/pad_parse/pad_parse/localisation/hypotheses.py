@@ -21,7 +21,8 @@ _CLEARANCE = 0.012
 _HIGHEST = 0.6
 _DEPTH_EDGE = 0.02
 _LEAST_CLUSTER = 120
-_YAWS = np.arange(-0.75, 0.76, 0.15)
+_YAWS = np.array([0.0, *(sign * 0.15 * k for k in range(1, 6) for sign in (1, -1))])
+"""Angles tried (rad), smallest first: of equals the first one wins."""
 
 
 @dataclass(frozen=True, eq=False)

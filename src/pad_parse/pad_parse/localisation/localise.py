@@ -20,6 +20,8 @@ CONFIDENCE_LIMIT = 0.5
 """Below this an object counts as not found."""
 
 _ENOUGH_PATCHES = 12
+_LEAST_PATCHES = 5
+"""So many agreeing patches speak fully for a place; fewer than the least say nothing."""
 _SHAPE_ONLY = 0.7
 """Shape and colours without a single patch say nothing about the angle: their confidence is scaled by this."""
 
@@ -129,7 +131,7 @@ def _find(model: ObjectModel, scene: Scene, rng: np.random.Generator) -> tuple[N
         return best
     # One round tells which angle is worth refining.
     guesses = [(register(model, scene, g.move, rounds=1), g) for g in from_shape(model, scene)]
-    guesses.sort(key=lambda item: (-item[0].agreeing, item[0].error, -item[1].look))
+    guesses.sort(key=lambda item: -item[0].agreeing if item[0].agreeing >= _LEAST_PATCHES else 0)
     for _, candidate in guesses[:3]:
         judged = _judged(model, scene, candidate)
         if judged[1] > best[1]:
@@ -149,7 +151,7 @@ def _judged(model: ObjectModel, scene: Scene, guess: Guess) -> tuple[NDArray[np.
 
 
 def _patch_confidence(result: Registration) -> float:
-    if result.agreeing < 5:
+    if result.agreeing < _LEAST_PATCHES:
         return 0.0
     many = min(1.0, result.agreeing / _ENOUGH_PATCHES)
     share = min(1.0, result.agreeing / max(0.4 * result.comparable, 1.0))
