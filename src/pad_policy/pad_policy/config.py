@@ -90,8 +90,8 @@ class TrainingConfig(BaseModel):
     horizons: Horizons = Horizons()
     representation: Representation = Representation()
     noise: ObservationNoise = ObservationNoise()
-    updates: int = Field(1500, ge=1, description="optimiser steps; the budget is counted in updates, not time")
-    batch_size: int = Field(256, ge=2, description="samples per update")
+    updates: int = Field(2000, ge=1, description="optimiser steps; the budget is counted in updates, not time")
+    batch_size: int = Field(64, ge=2, description="samples per update")
     optimiser: Literal["muon", "adamw"] = Field(
         "muon",
         description="muon: orthogonalised momentum for the blocks' matrices, AdamW for the rest; adamw: AdamW for all",
@@ -105,7 +105,9 @@ class TrainingConfig(BaseModel):
     held_out_fraction: float = Field(0.05, ge=0, le=0.5, description="episodes kept out for the action error")
     seed: int = Field(0, ge=0, description="decides initial weights, batches and noise")
     device: str = Field("cpu", description="torch device, e.g. cpu or cuda:0; taken as said, never replaced")
-    threads: int = Field(2, ge=1, description="torch threads on the CPU")
+    threads: int = Field(
+        1, ge=1, description="torch threads on the CPU; more than one gain little here and collapse on a busy machine"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingConfig":

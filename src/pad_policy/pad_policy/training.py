@@ -16,6 +16,7 @@ from pad_policy.bundle import LOSSES, MANIFEST, NETWORK, WEIGHTS, Manifest, writ
 from pad_policy.config import TrainingConfig
 from pad_policy.errors import ConfigError, DatasetError
 from pad_policy.model import KpRdt
+from pad_policy.muon import Muon
 from pad_policy.normaliser import Affine, Normaliser
 from pad_policy.objective import make_objective
 from pad_policy.observation import InputLayout
@@ -233,7 +234,7 @@ def _optimisers(model: KpRdt, config: TrainingConfig) -> list[torch.optim.Optimi
         )
     ]
     if matrices:
-        optimisers.append(torch.optim.Muon(matrices, lr=config.matrix_learning_rate, weight_decay=0.01))
+        optimisers.append(Muon(matrices, lr=config.matrix_learning_rate))
     return optimisers
 
 

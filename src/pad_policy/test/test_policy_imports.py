@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "pad_policy"
-TORCH_SIDE = {"model", "training", "onnx_export"}
+TORCH_SIDE = {"model", "muon", "training", "onnx_export"}
 
 
 def import_with(blocked: list[str], modules: list[str]) -> subprocess.CompletedProcess:

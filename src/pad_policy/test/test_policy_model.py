@@ -7,6 +7,7 @@ import torch
 from pad_policy.config import SIZES
 from pad_policy.errors import ConfigError
 from pad_policy.model import KpRdt
+from pad_policy.muon import Muon, orthogonalise
 from pad_policy.objective import Ddpm, FlowMatching, make_objective
 from pad_policy.observation import InputLayout
 from pad_policy.onnx_export import TOLERANCE, example_inputs, export
@@ -97,3 +98,30 @@ def test_corruption_is_the_same_in_numpy_and_torch(objective) -> None:
 def test_unknown_objective_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="flow_matching, ddpm"):
         make_objective("gan")
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 16, 8), (3, 8, 16)])
+def test_muon_steps_are_nearly_orthogonal(shape: tuple[int, ...]) -> None:
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+    answer = orthogonalise(matrices)
+    values = torch.linalg.svdvals(answer)
+    assert values.min() > 0.6 and values.max() < 1.3
+    # The singular vectors stay: in their basis the answer is diagonal.
+    inner = left.mT @ answer @ right.mT
+    assert (inner - torch.diag_embed(torch.diagonal(inner, dim1=-2, dim2=-1))).abs().max() < 1e-3
+
+
+def test_muon_descends_and_refuses_vectors() -> None:
+    target = torch.randn((6, 4), generator=torch.Generator().manual_seed(0))
+    weight = torch.nn.Parameter(torch.zeros(6, 4))
+    optimiser = Muon([weight], lr=0.1, weight_decay=0.0)
+    start = float(target.square().sum())
+    for step in range(80):
+        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 80)
+        optimiser.zero_grad()
+        (weight - target).square().sum().backward()
+        optimiser.step()
+    assert float((weight - target).detach().square().sum()) < 0.05 * start
+    with pytest.raises(ValueError, match="matrices"):
+        Muon([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
