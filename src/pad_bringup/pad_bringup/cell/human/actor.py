@@ -83,7 +83,7 @@ class HandActor:
 
 
 def _texture_coordinates(hand: Hand) -> FloatArray:
-    """(V, 2): how dorsal the surface is (0 palm, 1 back), and how far it lies between forearm and fingertips (0 to 1)."""
+    """(V, 2): how dorsal the surface is (0 palm, 1 back), and where it lies from forearm (0) to fingertips (1)."""
     corners = hand.vertices[hand.faces]
     face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals = np.zeros_like(hand.vertices)

@@ -32,7 +32,7 @@ _LONG_FINGERS = FINGERS[1:]
 _STARTS = ((0.45, -0.2), (0.6, 0.1))
 """(curl of the fingers, flexion of the thumb) in radians; one start alone can end crumpled."""
 
-# (joint, axis) of each posture variable, its rest value and its bounds. Axis: 0 flexion, 1 abduction, 2 twist.
+# Joint, axis and bounds (rad) of each posture variable. Axis: 0 flexion, 1 abduction, 2 twist.
 _THUMB = (
     ("thumb_metacarpal", 0, -0.6, 0.9),
     ("thumb_metacarpal", 1, -0.6, 0.6),
@@ -40,7 +40,12 @@ _THUMB = (
     ("thumb_proximal", 0, -0.3, 1.0),
     ("thumb_distal", 0, -0.3, 1.1),
 )
-_FINGER = (("proximal", 0, -0.2, 1.5), ("proximal", 1, -0.25, 0.25), ("intermediate", 0, 0.0, 1.7), ("distal", 0, 0.0, 1.0))
+_FINGER = (
+    ("proximal", 0, -0.2, 1.5),
+    ("proximal", 1, -0.25, 0.25),
+    ("intermediate", 0, 0.0, 1.7),
+    ("distal", 0, 0.0, 1.0),
+)
 _VARIABLES: tuple[tuple[int, int, float, float], ...] = tuple(
     [(JOINT_INDEX[joint], axis, low, high) for joint, axis, low, high in _THUMB]
     + [(JOINT_INDEX[f"{f}_{part}"], axis, low, high) for f in _LONG_FINGERS for part, axis, low, high in _FINGER]

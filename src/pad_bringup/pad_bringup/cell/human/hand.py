@@ -1,8 +1,8 @@
 """A posed human hand: forward kinematics, the skinned surface and the 21 landmarks of a right or a left hand.
 
-Frames: see `shape`. The left hand is the right one mirrored in x. A posture is an array (25, 3) of flexion, abduction and
-twist in radians per joint, added to the rest pose; flexion > 0 closes, abduction > 0 turns towards the thumb. One posture
-means the mirrored thing on the other hand.
+Frames: see `shape`. The left hand is the right one mirrored in x. A posture is an array (25, 3) of flexion, abduction
+and twist in radians per joint, added to the rest pose; flexion > 0 closes, abduction > 0 turns towards the thumb. One
+posture means the mirrored thing on the other hand.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def gripper_pose(landmarks: ArrayLike) -> FloatArray:
 
 
 def _aimed(wrist: FloatArray, elbow: FloatArray) -> FloatArray:
-    """The wrist's pose turned by the smallest rotation that points its z axis at the elbow, at most `MAX_WRIST_BEND`."""
+    """The wrist's pose, its z axis turned straight towards the elbow by at most `MAX_WRIST_BEND`."""
     z, direction = wrist[:3, 2], elbow - wrist[:3, 3]
     direction = direction / np.linalg.norm(direction)
     axis = np.cross(z, direction)

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from pad_bringup.cell import pour_motion
 from pad_bringup.cell.human.errors import MotionError
 from pad_bringup.cell.human.grasp import Grasp, fit_grasp
-from pad_bringup.cell.human.hand import Hand, Side, gripper_pose
+from pad_bringup.cell.human.hand import Hand, Side
 from pad_bringup.cell.objects import TaskObjects
 from pad_parse import geometry
 
@@ -23,9 +23,9 @@ FloatArray = NDArray[np.float64]
 SIDES: tuple[Side, Side] = ("left", "right")
 
 _GRASPS = {"cup": (0.062, np.radians(-45), 0.17), "bottle": (0.078, np.radians(55), 0.17)}
-"""Height (m) of thumb and index finger above the base, with the other fingers below them and clear of the table; azimuth
-and downward pitch (rad) of the approach. Further to the side the camera would see more of the hand, but a robot arm that
-repeats the motion runs into a wrist singularity."""
+"""Height (m) of thumb and index finger above the base, with the other fingers below them and clear of the table;
+azimuth and downward pitch (rad) of the approach. Further to the side the camera would see more of the hand, but a robot
+arm that repeats the motion runs into a wrist singularity."""
 _START_BACK, _START_UP = 0.17, 0.02
 _START_ROLL = np.radians(25)
 """At the start the palms are turned a little to the table."""

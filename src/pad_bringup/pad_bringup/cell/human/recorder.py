@@ -8,40 +8,63 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
-from scipy.spatial.transform import Rotation
 
 from pad_bringup import names
 from pad_bringup.cell import scene
-from pad_bringup.cell.human.actor import HandActor
+from pad_bringup.cell.human.depth_sensor import measured_depth
 from pad_bringup.cell.human.errors import RecorderError
-from pad_bringup.cell.human.hand import gripper_pose
-from pad_bringup.cell.human.motion import SIDES, HumanMotion, demonstrate
-from pad_bringup.cell.objects import TaskObjects, load_objects
-from pad_bringup.cell.rendering import RgbdRenderer
-from pad_bringup.resources import message_definitions
+from pad_bringup.cell.human.messages import MessageFactory
+from pad_bringup.cell.human.motion import demonstrate
+from pad_bringup.cell.human.stage import Shot, Stage
+from pad_bringup.cell.objects import load_objects
 from pad_parse import geometry
-from pad_parse.camera import Camera
 from pad_parse.task import KeypointSpec, TaskSpec
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str, float], None]
 
 TRUTH_KEYPOINTS, TRUTH_OBJECTS, TRUTH_HANDS = (f"/ground_truth/{what}" for what in ("keypoints", "objects", "hands"))
-CAMERA_FRAME = "camera_color_optical_frame"
+TF_STATIC = "/tf_static"
+ANNOTATION = "task.yaml"
+"""The file in the recording's folder that holds the task with the clicked keypoints."""
+
+_KINDS = {
+    names.COLOR_IMAGE: "sensor_msgs/msg/Image",
+    names.ALIGNED_DEPTH_IMAGE: "sensor_msgs/msg/Image",
+    names.COLOR_INFO: "sensor_msgs/msg/CameraInfo",
+    TF_STATIC: "tf2_msgs/msg/TFMessage",
+    TRUTH_KEYPOINTS: "pad_msgs/msg/KeypointArray",
+    TRUTH_OBJECTS: "pad_msgs/msg/ObjectPoseArray",
+    TRUTH_HANDS: "pad_msgs/msg/HandArray",
+}
 _CLICK_ERROR = 1.0
 """px; standard deviation of where a person clicks."""
-_DEPTH_NOISE = 0.0015
-"""Standard deviation of depth over depth squared, 1/m: 1 mm at 0.8 m, as of a stereo camera."""
-_EDGE = 0.02
-"""m; where depth jumps by more than this between neighbours, half of the pixels are holes."""
-_MESSAGES = ("Keypoint", "KeypointArray", "ObjectPose", "ObjectPoseArray", "Hand", "HandArray")
+_HIDDEN = 0.008
+"""m; a point that lies further behind what the camera sees is hidden."""
+_FPS_RANGE = (5.0, 120.0)
+_ALWAYS = QosTime(2147483647, 4294967295)
+_LATCHED = Qos(
+    history=QosHistory.KEEP_LAST,
+    depth=1,
+    reliability=QosReliability.RELIABLE,
+    durability=QosDurability.TRANSIENT_LOCAL,
+    deadline=_ALWAYS,
+    lifespan=_ALWAYS,
+    liveliness=QosLiveliness.AUTOMATIC,
+    liveliness_lease_duration=_ALWAYS,
+    avoid_ros_namespace_conventions=False,
+)
 
 
 def record_demonstration(
@@ -57,243 +80,132 @@ def record_demonstration(
 
     The rosbag2 (mcap) holds colour, depth aligned to it (16UC1 mm), camera_info, the camera's pose on /tf_static, and
     the truth on /ground_truth/*. `task.yaml` beside it is the task with the keypoints that a person would click in
-    the first frame. The same seed gives the same recording. progress: called with (stage, fraction).
+    the first frame. The same seed gives the same recording. An older recording at `out_dir` is replaced.
+
+    seed: of the hands' tremor, the clicks and the depth noise. size: image width and height, px. fps: images per s.
+    progress: called with (stage, fraction 0 to 1).
 
     Raises:
-        RecorderError: `out_dir` exists and is something else, or cannot be written.
-        CellError, MotionError: unknown task, no off-screen OpenGL.
+        RecorderError: senseless size or rate, or `out_dir` is something else, or cannot be written.
+        TaskError, CellError, MotionError: unknown task, or no off-screen OpenGL.
     """
     out = Path(out_dir)
-    if out.exists() and not (out / "metadata.yaml").is_file() and any(out.iterdir()):
+    if not _FPS_RANGE[0] <= fps <= _FPS_RANGE[1]:
+        low, high = _FPS_RANGE
+        raise RecorderError(f"{fps} images a second cannot be recorded; choose {low:g} to {high:g}")
+    if min(size) < 64 or max(size) > 4096:
+        raise RecorderError(f"images of {size[0]} x {size[1]} cannot be recorded; choose 64 to 4096 pixels a side")
+    if out.exists() and not (out.is_dir() and ((out / "metadata.yaml").is_file() or not any(out.iterdir()))):
         raise RecorderError(f"{out} exists and is no recording; choose another folder")
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    workplace = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    shutil.rmtree(workplace, ignore_errors=True)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # the bag's file is named after its folder
-        _Recorder(seed, task, size, fps, progress).write(temporary / out.name)
-        shutil.rmtree(out, ignore_errors=True)
-        os.replace(temporary / out.name, out)
+        workplace.mkdir(parents=True)
+        # The bag's file is named after its folder, so the folder has its final name from the start.
+        _Recorder(seed, task, size, fps, progress).write(workplace / out.name)
+        if out.exists():
+            os.replace(out, workplace / "replaced")
+        os.replace(workplace / out.name, out)
     except OSError as error:
         raise RecorderError(f"recording {out} cannot be written: {error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(workplace, ignore_errors=True)
     return out
 
 
 class _Recorder:
+    """One recording in the making."""
+
     def __init__(self, seed: int, task: str, size: tuple[int, int], fps: float, progress: Progress | None) -> None:
         self._progress = progress or (lambda stage, fraction: None)
         self._progress("plan the demonstration", 0.0)
         self._template = TaskSpec.load(task)
-        self._objects: TaskObjects = load_objects(task)
-        self._camera: Camera = scene.scaled_camera(size)
+        self._objects = load_objects(task)
+        self._camera = scene.scaled_camera(size)
         streams = np.random.SeedSequence([seed, 7]).spawn(3)
         motion_rng, self._click_rng, self._depth_rng = (np.random.default_rng(stream) for stream in streams)
         homes = {name: model.home for name, model in self._objects.models.items()}
-        self._motion: HumanMotion = demonstrate(self._objects, homes, motion_rng, fps)
-        self._actors = tuple(HandActor(side) for side in SIDES)
-        spec = scene.build_spec(robots=False, objects_dynamic=False, task=task, camera=self._camera)
-        for actor in self._actors:
-            actor.add_to(spec)
-        self._model = spec.compile()
-        self._data = mujoco.MjData(self._model)
-        for actor in self._actors:
-            actor.bind(self._model)
-        self._types = _typestore()
+        self._motion = demonstrate(self._objects, homes, motion_rng, fps)
+        self._messages = MessageFactory()
 
     def write(self, folder: Path) -> None:
-        renderer = RgbdRenderer(self._model, scene.CAMERA, self._camera.width, self._camera.height)
-        folder.parent.mkdir(parents=True)
+        """Write bag and annotation to `folder`, which must not exist yet."""
+        stage = Stage(self._motion, self._objects, self._camera)
         writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
         writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         try:
             with writer:
-                self._write_frames(writer, renderer)
+                self._write_shots(writer, stage)
         finally:
-            renderer.close()
-        self._annotation().save(folder / "task.yaml")
+            stage.close()
+        self._annotation().save(folder / ANNOTATION)
 
-    def _write_frames(self, writer: Writer, renderer: RgbdRenderer) -> None:
-        kinds = {
-            names.COLOR_IMAGE: "sensor_msgs/msg/Image",
-            names.ALIGNED_DEPTH_IMAGE: "sensor_msgs/msg/Image",
-            names.COLOR_INFO: "sensor_msgs/msg/CameraInfo",
-            "/tf_static": "tf2_msgs/msg/TFMessage",
-            TRUTH_KEYPOINTS: "pad_msgs/msg/KeypointArray",
-            TRUTH_OBJECTS: "pad_msgs/msg/ObjectPoseArray",
-            TRUTH_HANDS: "pad_msgs/msg/HandArray",
+    def _write_shots(self, writer: Writer, stage: Stage) -> None:
+        types = self._messages.types
+        topics = {
+            topic: writer.add_connection(
+                topic, kind, typestore=types, offered_qos_profiles=[_LATCHED] if topic == TF_STATIC else []
+            )
+            for topic, kind in _KINDS.items()
         }
-        topics = {topic: writer.add_connection(topic, kind, typestore=self._types) for topic, kind in kinds.items()}
 
         def put(topic: str, message: Any, stamp: float) -> None:
-            writer.write(topics[topic], round(stamp * 1e9), self._types.serialize_cdr(message, kinds[topic]))
+            writer.write(topics[topic], round(stamp * 1e9), types.serialize_cdr(message, _KINDS[topic]))
 
-        hands = (self._actors[0].hand, self._actors[1].hand)
-        put("/tf_static", self._transform(), self._motion.stamps[0])
+        pose = self._camera.transform_camera_to_task
+        assert pose is not None, "the cell's camera always has a pose"
+        put(TF_STATIC, self._messages.camera_transform(pose), self._motion.stamps[0])
         count = len(self._motion.stamps)
-        for index, stamp in enumerate(self._motion.stamps):
-            frames = self._motion.frames(index, hands)
-            landmarks = np.stack([hand.landmarks(bones) for hand, bones in zip(hands, frames, strict=True)])
-            self._pose_scene(index, frames)
-            rgb, depth = renderer.render(self._data)
-            put(names.COLOR_IMAGE, self._image(rgb, "rgb8", 3, stamp), stamp)
-            put(names.ALIGNED_DEPTH_IMAGE, self._image(self._measured(depth), "16UC1", 2, stamp), stamp)
-            put(names.COLOR_INFO, self._camera_info(stamp), stamp)
-            put(TRUTH_KEYPOINTS, self._true_keypoints(index, stamp), stamp)
-            put(TRUTH_OBJECTS, self._true_objects(index, stamp), stamp)
-            put(TRUTH_HANDS, self._true_hands(landmarks, stamp), stamp)
-            self._progress("film the demonstration", (index + 1) / count)
+        for shot in stage.shots():
+            stamp = float(self._motion.stamps[shot.index])
+            depth = measured_depth(shot.depth, self._depth_rng)
+            put(names.COLOR_IMAGE, self._messages.image(shot.rgb, "rgb8", stamp), stamp)
+            put(names.ALIGNED_DEPTH_IMAGE, self._messages.image(depth, "16UC1", stamp), stamp)
+            put(names.COLOR_INFO, self._messages.camera_info(self._camera, stamp), stamp)
+            self._put_truth(put, shot, stamp)
+            self._progress("film the demonstration", (shot.index + 1) / count)
 
-    def _pose_scene(self, index: int, frames: FloatArray) -> None:
-        for actor, bones in zip(self._actors, frames, strict=True):
-            actor.place(self._data, bones)
-        for name, poses in self._motion.objects.items():
-            slot = self._model.body(scene.body_name(name)).mocapid[0]
-            self._data.mocap_pos[slot] = poses[index, :3, 3]
-            self._data.mocap_quat[slot] = Rotation.from_matrix(poses[index, :3, :3]).as_quat(scalar_first=True)
-        mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_camlight(self._model, self._data)
-
-    def _measured(self, depth: NDArray[np.float32]) -> NDArray[np.uint16]:
-        """Depth (H, W) in mm as a depth camera gives it: noise that grows with distance, holes (0) along edges."""
-        noisy = depth + self._depth_rng.standard_normal(depth.shape, np.float32) * np.float32(_DEPTH_NOISE) * depth**2
-        jump = cv2.morphologyEx(depth, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > _EDGE
-        noisy[jump & (self._depth_rng.random(depth.shape, np.float32) < 0.5)] = 0.0
-        return np.clip(np.rint(noisy * 1000.0), 0, 65535).astype("<u2")
+    def _put_truth(self, put: Callable[[str, Any, float], None], shot: Shot, stamp: float) -> None:
+        objects = self._objects
+        points = self._keypoints(shot.index)
+        columns = (objects.keypoint_names, objects.keypoint_groups, objects.keypoint_objects)
+        pixels = self._camera.task_to_pixels(points)
+        visible = self._visible(points, pixels, shot.depth)
+        put(TRUTH_KEYPOINTS, self._messages.keypoints(objects.task, columns, points, pixels, visible, stamp), stamp)
+        poses = {name: carried[shot.index] for name, carried in self._motion.objects.items()}
+        put(TRUTH_OBJECTS, self._messages.objects(poses, stamp), stamp)
+        inside = self._inside(self._camera.task_to_pixels(shot.landmarks))
+        put(TRUTH_HANDS, self._messages.hands(shot.landmarks, inside.mean(axis=1) > 0.5, stamp), stamp)
 
     def _keypoints(self, index: int) -> FloatArray:
+        """(N, 3) true keypoints in the task frame, m."""
         parts = [
             geometry.transform_points(self._motion.objects[name][index], points)
             for name, points in self._objects.keypoints_in_object().items()
         ]
         return np.concatenate(parts)
 
+    def _inside(self, pixels: FloatArray) -> NDArray[np.bool_]:
+        """(...,) whether pixels (..., 2) lie in the image."""
+        limits = np.array([self._camera.width - 1, self._camera.height - 1])
+        return np.all((pixels >= 0) & (pixels <= limits), axis=-1)
+
+    def _visible(self, points: FloatArray, pixels: FloatArray, depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """(N,) whether nothing lies between the camera and points (N, 3)."""
+        inside = self._inside(pixels)
+        columns, rows = np.rint(np.where(inside[:, None], pixels, 0)).astype(int).T
+        to_camera = geometry.inverse(self._camera.transform_camera_to_task)
+        distance = geometry.transform_points(to_camera, points)[:, 2]
+        return inside & (distance < depth[rows, columns] + _HIDDEN)
+
     def _annotation(self) -> TaskSpec:
+        """The task with the keypoints clicked in the first frame."""
+        objects = self._objects
         pixels = self._camera.task_to_pixels(self._keypoints(0))
         pixels = pixels + self._click_rng.normal(0.0, _CLICK_ERROR, pixels.shape)
-        columns = (self._objects.keypoint_names, self._objects.keypoint_objects, self._objects.keypoint_groups, pixels)
+        columns = (objects.keypoint_names, objects.keypoint_objects, objects.keypoint_groups, pixels)
         clicked = tuple(
             KeypointSpec(name=name, object=owner, group=group, pixel=(round(float(u), 1), round(float(v), 1)))
             for name, owner, group, (u, v) in zip(*columns, strict=True)
         )
         return TaskSpec.model_validate(self._template.model_dump() | {"keypoints": clicked})
-
-    def _header(self, stamp: float, frame: str) -> Any:
-        nanoseconds = round(stamp * 1e9)
-        time = self._new("builtin_interfaces/msg/Time", sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
-        return self._new("std_msgs/msg/Header", stamp=time, frame_id=frame)
-
-    def _new(self, kind: str, **fields: Any) -> Any:
-        return self._types.types[kind](**fields)
-
-    def _image(self, pixels: NDArray[Any], encoding: str, size: int, stamp: float) -> Any:
-        return self._new(
-            "sensor_msgs/msg/Image",
-            header=self._header(stamp, CAMERA_FRAME),
-            height=pixels.shape[0],
-            width=pixels.shape[1],
-            encoding=encoding,
-            is_bigendian=0,
-            step=pixels.shape[1] * size,
-            data=np.frombuffer(np.ascontiguousarray(pixels).tobytes(), np.uint8),
-        )
-
-    def _camera_info(self, stamp: float) -> Any:
-        matrix = self._camera.matrix
-        roi = self._new("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
-        return self._new(
-            "sensor_msgs/msg/CameraInfo",
-            header=self._header(stamp, CAMERA_FRAME),
-            height=self._camera.height,
-            width=self._camera.width,
-            distortion_model="plumb_bob",
-            d=np.zeros(5),
-            k=matrix.ravel(),
-            r=np.eye(3).ravel(),
-            p=np.c_[matrix, np.zeros(3)].ravel(),
-            binning_x=0,
-            binning_y=0,
-            roi=roi,
-        )
-
-    def _transform(self) -> Any:
-        pose = self._camera.transform_camera_to_task
-        assert pose is not None, "the cell's camera always has a pose"
-        x, y, z, w = map(float, geometry.quaternion_xyzw(pose))
-        px, py, pz = map(float, pose[:3, 3])
-        transform = self._new(
-            "geometry_msgs/msg/Transform",
-            translation=self._new("geometry_msgs/msg/Vector3", x=px, y=py, z=pz),
-            rotation=self._new("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w),
-        )
-        stamped = self._new(
-            "geometry_msgs/msg/TransformStamped",
-            header=self._header(0.0, names.TASK_FRAME),
-            child_frame_id=CAMERA_FRAME,
-            transform=transform,
-        )
-        return self._new("tf2_msgs/msg/TFMessage", transforms=[stamped])
-
-    def _point(self, xyz: FloatArray) -> Any:
-        x, y, z = map(float, xyz)
-        return self._new("geometry_msgs/msg/Point", x=x, y=y, z=z)
-
-    def _pose(self, pose: FloatArray) -> Any:
-        x, y, z, w = map(float, geometry.quaternion_xyzw(pose))
-        return self._new(
-            "geometry_msgs/msg/Pose",
-            position=self._point(pose[:3, 3]),
-            orientation=self._new("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w),
-        )
-
-    def _true_keypoints(self, index: int, stamp: float) -> Any:
-        points = self._keypoints(index)
-        pixels = self._camera.task_to_pixels(points)
-        objects = self._objects
-        columns = (objects.keypoint_names, objects.keypoint_groups, objects.keypoint_objects, points, pixels)
-        items = [
-            self._new(
-                "pad_msgs/msg/Keypoint",
-                name=name,
-                group=group,
-                object=owner,
-                position=self._point(point),
-                state=1,
-                confidence=1.0,
-                u=float(pixel[0]),
-                v=float(pixel[1]),
-            )
-            for name, group, owner, point, pixel in zip(*columns, strict=True)
-        ]
-        header = self._header(stamp, names.TASK_FRAME)
-        return self._new("pad_msgs/msg/KeypointArray", header=header, task=objects.task, keypoints=items)
-
-    def _true_objects(self, index: int, stamp: float) -> Any:
-        items = [
-            self._new("pad_msgs/msg/ObjectPose", name=name, pose=self._pose(poses[index]), confidence=1.0)
-            for name, poses in self._motion.objects.items()
-        ]
-        return self._new("pad_msgs/msg/ObjectPoseArray", header=self._header(stamp, names.TASK_FRAME), poses=items)
-
-    def _true_hands(self, landmarks: FloatArray, stamp: float) -> Any:
-        items = [
-            self._new(
-                "pad_msgs/msg/Hand",
-                side=side,
-                gripper_pose=self._pose(gripper_pose(points)),
-                opening=float(np.linalg.norm(points[8] - points[4])),
-                state=1,
-                presence=1.0,
-                landmarks=[self._point(point) for point in points],
-            )
-            for side, points in enumerate(landmarks)
-        ]
-        return self._new("pad_msgs/msg/HandArray", header=self._header(stamp, names.TASK_FRAME), hands=items)
-
-
-def _typestore() -> Typestore:
-    store = get_typestore(Stores.ROS2_JAZZY)
-    for name, text in message_definitions("pad_msgs", _MESSAGES).items():
-        store.register(get_types_from_msg(text, f"pad_msgs/msg/{name}"))
-    return store

@@ -213,9 +213,7 @@ class _Surface:
     def _palm(self, points: FloatArray) -> FloatArray:
         position, rotation, at = self._position, self._rotation, np.array
         forearm_end = FOREARM_LENGTH * 1e3
-        arm = [
-            _cone(points, at([side * 9.5, 0.0, 2.0]), at([side * 12.5, -2.0, forearm_end]), 19.0, 27.0) for side in (-1, 1)
-        ]
+        arm = [_cone(points, at([s * 9.5, 0.0, 2.0]), at([s * 12.5, -2.0, forearm_end]), 19.0, 27.0) for s in (-1, 1)]
         carpus = [_cone(points, at([s * 9.5, 0.0, 2.0]), at([s * 12.0, -3.0, -30.0]), 19.0, 14.5) for s in (-1, 1)]
         result = _blend_all(arm + carpus, 10.0)
 
