@@ -5,17 +5,14 @@ OWN = ("setup", "doctor", "test")  # what the bootstrap does by itself
 # The rest is pad_bringup.cli; a test holds the two lists together.
 CLI = {
     "demo": "the main job: demonstration, parse, augment, distill, run in the cell, report   (./pad demo pour)",
-    "annotate": "mark keypoints and objects of a recording",
     "parse": "recording -> demonstration (.demo.h5)",
     "augment": "demonstration -> dataset of many demonstrations",
     "distill": "dataset -> policy folder",
     "evaluate": "roll a policy out and count successes",
     "up": "start the node graph, as the launch file does",
-    "record": "record the camera and joint topics",
+    "record": "record a synthetic human who shows a task",
     "replay": "play a recording as a live camera",
-    "view": "look at a recording, demonstration, dataset or policy",
-    "export": "write a dataset in another format",
-    "bench": "measure one figure of docs/benchmarks.md",
+    "view": "look at a demonstration or a dataset in the browser",
 }
 
 HELP = """\

@@ -66,6 +66,7 @@ def demo(
     viewer: Annotated[bool, typer.Option("--viewer/--no-viewer", help="Live viewer in the browser.")] = True,
     robot: RobotOption = "ur5e_pair",
     planner: Annotated[str, typer.Option(help="roboplan, or straight_line: no collision checks.")] = "roboplan",
+    time_limit: Annotated[float, typer.Option(help="Simulated seconds after which an episode has failed.")] = 30.0,
     as_json: Json = False,
 ) -> None:
     """The main job: demonstration, parse, augment, distill, node graph on the simulated cell, report."""
@@ -83,6 +84,7 @@ def demo(
         viewer=viewer,
         robot=robot,
         planner=planner,
+        time_limit=time_limit,
     )
     with StageProgress() as progress:
         figures = run_demo(options, progress)

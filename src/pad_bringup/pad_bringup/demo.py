@@ -47,6 +47,7 @@ class DemoOptions:
         viewer: whether to serve the live viewer.
         robot: robot profile, by name or path.
         planner: planner of the augmentation.
+        time_limit: simulated seconds after which an episode has failed.
     """
 
     task: str = "pour"
@@ -59,6 +60,7 @@ class DemoOptions:
     viewer: bool = True
     robot: str = "ur5e_pair"
     planner: str = "roboplan"
+    time_limit: float = 30.0
 
     def as_json(self) -> dict[str, Any]:
         """The options with JSON types only."""
@@ -116,6 +118,8 @@ def _check(options: DemoOptions) -> Recording | None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise DemoError(f"--{name} must be at least 1; got {value}")
+    if not options.time_limit > 0:
+        raise DemoError(f"--time-limit must be above 0; got {options.time_limit:g}")
     if options.seed < 0:
         raise DemoError(f"--seed must not be negative; got {options.seed}")
     return None if options.recording is None else open_recording(options.recording)
@@ -230,11 +234,15 @@ def _roll_out(
     with progress.stage("rollout") as update:
         update(0.0, "starting the nodes")
         with running_graph(values, run.logs, tell=progress.say) as running:
-            from pad_bringup.episodes import EpisodeRunner
+            from pad_bringup.episodes import EpisodeLimits, EpisodeRunner
 
             if running.viewer_url:
                 progress.say(f"live viewer: {running.viewer_url}")
-            runner = EpisodeRunner(running.session, still_wanted=running.supervisor.check)
+            runner = EpisodeRunner(
+                running.session,
+                limits=EpisodeLimits(time_limit=options.time_limit),
+                still_wanted=running.supervisor.check,
+            )
             for index in range(options.episodes):
                 seed = _FIRST_UNSEEN * (options.seed + 1) + index
                 result, clip = runner.run(seed)
