@@ -51,7 +51,7 @@ def test_bootstrap_and_command_line_know_the_same_verbs():
 
 
 def test_help_imports_nothing_heavy():
-    script = "import sys; from pad_bringup import cli; cli.main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    script = "import sys; from pad_bringup import cli; cli.main(['-h']); print(sorted(sys.modules), file=sys.stderr)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     loaded = result.stderr
     assert not any(f"'{name}'" in loaded for name in ("numpy", "torch", "cv2", "rclpy", "mujoco", "viser"))

@@ -16,13 +16,20 @@ URDF = """
 <robot name="r">
   <material name="red"><color rgba="1 0 0 1"/></material>
   <link name="base"><visual><geometry><box size="0.2 0.2 0.1"/></geometry><material name="red"/></visual></link>
-  <link name="arm"><visual><origin xyz="0 0 0.5"/><geometry><cylinder radius="0.05" length="1"/></geometry></visual></link>
+  <link name="arm">
+    <visual><origin xyz="0 0 0.5"/><geometry><cylinder radius="0.05" length="1"/></geometry></visual>
+  </link>
   <link name="tip"><visual><geometry><sphere radius="0.1"/></geometry></visual></link>
   <link name="twin"/>
-  <joint name="turn" type="revolute"><parent link="base"/><child link="arm"/><origin xyz="0 0 0.1"/><axis xyz="0 1 0"/></joint>
-  <joint name="slide" type="prismatic"><parent link="arm"/><child link="tip"/><origin xyz="0 0 1"/><axis xyz="0 0 1"/></joint>
-  <joint name="mirror" type="prismatic"><parent link="arm"/><child link="twin"/><axis xyz="1 0 0"/>
-    <mimic joint="slide" multiplier="-1"/></joint>
+  <joint name="turn" type="revolute">
+    <parent link="base"/><child link="arm"/><origin xyz="0 0 0.1"/><axis xyz="0 1 0"/>
+  </joint>
+  <joint name="slide" type="prismatic">
+    <parent link="arm"/><child link="tip"/><origin xyz="0 0 1"/><axis xyz="0 0 1"/>
+  </joint>
+  <joint name="mirror" type="prismatic">
+    <parent link="arm"/><child link="twin"/><axis xyz="1 0 0"/><mimic joint="slide" multiplier="-1"/>
+  </joint>
 </robot>
 """
 
