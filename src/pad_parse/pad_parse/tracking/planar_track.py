@@ -67,7 +67,7 @@ class PlanarTrack:
         before = self.affine
         middle = self._outline.mean(axis=0)
         chosen, flowed = chosen[found], flowed[found]
-        coarse = None if self.lost else fit_affine(self._origin[chosen], flowed)
+        coarse = None if self.lost else fit_affine(self._origin[chosen], flowed, tolerance=6.0)
         strong = coarse is not None and np.count_nonzero(coarse[1]) >= _LEAST_SEEN and float(np.mean(coarse[1])) > 0.5
         start = coarse[0] if coarse is not None and strong else before
         refined = self._refined(grey, start)
@@ -104,10 +104,10 @@ class PlanarTrack:
         refined, score = anchors.refine([g for g, _ in self._views], self._view, self._anchor, warps, grey, predicted)
         agrees = (score > _AGREEMENT) & (np.linalg.norm(refined - predicted, axis=1) < _REACH)
         kept = np.flatnonzero(agrees)
-        fit = fit_affine(self._origin[kept], refined[kept], tolerance=3.0)
+        fit = fit_affine(self._origin[kept], refined[kept], tolerance=5.0)
         inside = np.all((predicted > 0) & (predicted < [grey.shape[1], grey.shape[0]]), axis=1)
         self._misses[inside] += 1
-        if fit is None or np.count_nonzero(fit[1]) < max(_LEAST_SEEN, 0.5 * kept.size):
+        if fit is None or np.count_nonzero(fit[1]) < max(_LEAST_SEEN, 0.4 * kept.size):
             return None
         self.seen = np.zeros(len(self._origin), bool)
         self.seen[kept[fit[1]]] = True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ DEPTH_TOLERANCE = 0.02
 
 _PIXEL_NOISE = 1.0
 _DEPTH_NOISE = 0.004
+_CLEARLY_MORE = 1.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,18 +171,28 @@ def fit_affine(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
     """Affine map (2, 3) from pixels (M, 2) of the first image to the current ones, and its inliers (M,).
 
-    With few points a similarity is fitted instead. None where fewer than three points agree.
+    A similarity (turn, scale, shift) is kept unless a general affine map explains clearly more points: shear that is
+    fitted to noise throws points outside the group far off. None where fewer than three points agree.
     """
     if len(start) < 3:
         return None
     a, b = np.asarray(start, dtype=np.float32), np.asarray(pixels, dtype=np.float32)
-    fit = cv2.estimateAffine2D if len(start) >= 8 else cv2.estimateAffinePartial2D
+    best = _ransac(cv2.estimateAffinePartial2D, a, b, tolerance)
+    if len(start) >= 8:
+        general = _ransac(cv2.estimateAffine2D, a, b, tolerance)
+        if general is not None and (best is None or np.sum(general[1]) > _CLEARLY_MORE * np.sum(best[1])):
+            best = general
+    return best
+
+
+def _ransac(
+    fit: Callable[..., Any], a: NDArray[np.float32], b: NDArray[np.float32], tolerance: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
     matrix, found = fit(a, b, method=cv2.RANSAC, ransacReprojThreshold=tolerance, maxIters=300, confidence=0.99)
     if matrix is None or found is None or not np.all(np.isfinite(matrix)):
         return None
-    determinant = float(np.linalg.det(matrix[:, :2]))
     inliers = found[:, 0] == 1
-    if not 0.05 < determinant < 20 or np.count_nonzero(inliers) < 3:
+    if not 0.05 < float(np.linalg.det(matrix[:, :2])) < 20 or np.count_nonzero(inliers) < 3:
         return None
     return np.asarray(matrix, dtype=np.float64), inliers
 
