@@ -53,7 +53,7 @@ class Clip:
     """Camera images of one episode.
 
     Attributes:
-        rate: images per simulated second.
+        rate: images per simulated second, on average.
         frames: each (H, W, 3) uint8 RGB.
     """
 
@@ -90,7 +90,7 @@ class EpisodeRunner:
         self._outcome: CellOutcome | None = None
         self._outcome_at = 0.0
         self._safety: SafetyState | None = None
-        self._frames: list[NDArray[np.uint8]] = []
+        self._frames: list[tuple[float, NDArray[np.uint8]]] = []  # (simulated stamp, image)
         self._next_frame: float | None = None  # simulated stamp from which the next image is kept; None: keep none
         node = session.node
         node.create_subscription(CellOutcome, names.CELL_OUTCOME, self._on_outcome, qos.LATEST)
@@ -136,7 +136,7 @@ class EpisodeRunner:
             objects=objects,
             interventions={name: int(getattr(safety, name)) for name in SAFETY_COUNTERS} if safety else {},
         )
-        return result, Clip(1.0 / self._clip_interval, frames)
+        return result, _clip(frames)
 
     def _watch(self, seed: int) -> tuple[CellOutcome, float, bool]:
         """Wait for the verdict: the last outcome, simulated seconds since the hand-over, success."""
@@ -217,7 +217,13 @@ class EpisodeRunner:
             size = (self._clip_width, round(message.height * self._clip_width / message.width))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         with self._lock:
-            self._frames.append(np.ascontiguousarray(image))
+            self._frames.append((stamp, np.ascontiguousarray(image)))
+
+
+def _clip(frames: list[tuple[float, NDArray[np.uint8]]]) -> Clip:
+    """Stamped images as a clip at the rate at which they really came."""
+    duration = frames[-1][0] - frames[0][0] if frames else 0.0
+    return Clip((len(frames) - 1) / duration if duration > 0 else 1.0, [image for _, image in frames])
 
 
 def _planar(pose: Any) -> tuple[float, float, float]:

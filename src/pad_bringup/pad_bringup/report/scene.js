@@ -45,7 +45,7 @@
     }
     context.globalAlpha = 1;
     for (const path of scene.lines.filter((l) => l.demonstrated)) {
-      line(context, path.points, width, height, colour("--ink"), 2.6);
+      line(context, path.points, width, height, colour("--ink"), 1.8);
     }
     for (const dot of scene.dots) {
       const [u, v] = project(dot.at, width, height);
