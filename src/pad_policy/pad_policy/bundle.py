@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -116,15 +115,14 @@ def _counted(groups: list[str]) -> str:
     return ", ".join(f"{name} x{list(groups).count(name)}" for name in dict.fromkeys(groups)) or "none"
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write `text` so that a reader sees the old file or the new one, never a half."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a half."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
     os.replace(temporary, path)
 
 
 def write_losses(path: Path, losses: np.ndarray) -> None:
     """Write the loss curve (U, 2) of (update, loss) as CSV."""
     lines = [f"{int(update)},{loss:.6f}" for update, loss in losses]
-    write_text_atomically(path, "\n".join(["update,loss", *lines]) + "\n")
+    write_atomically(path, ("\n".join(["update,loss", *lines]) + "\n").encode())

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from pad_policy.actions import decode
-from pad_policy.bundle import LOSSES, MANIFEST, NETWORK, WEIGHTS, Manifest, write_losses, write_text_atomically
+from pad_policy.bundle import LOSSES, MANIFEST, NETWORK, WEIGHTS, Manifest, write_atomically, write_losses
 from pad_policy.config import TrainingConfig
 from pad_policy.errors import ConfigError, DatasetError
 from pad_policy.model import KpRdt
@@ -70,7 +70,7 @@ def train(dataset_path: Path, out_dir: Path, config: TrainingConfig, progress: P
     }
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / MANIFEST).unlink(missing_ok=True)  # without it the folder is no policy: never a half-new one
-    save_file({k: v.cpu().contiguous() for k, v in averaged.items()}, out_dir / WEIGHTS)
+    write_atomically(out_dir / WEIGHTS, save({k: v.cpu().contiguous() for k, v in averaged.items()}))
     measures["onnx_max_abs_error"] = export(model, out_dir / NETWORK)
     write_losses(out_dir / LOSSES, losses)
     first_steps = np.concatenate([[0], episodes.episode_ends[:-1]])
@@ -96,7 +96,7 @@ def train(dataset_path: Path, out_dir: Path, config: TrainingConfig, progress: P
         measures=measures,
         start_ee=np.median(episodes.ee[first_steps], axis=0).astype(float).tolist(),
     )
-    write_text_atomically(out_dir / MANIFEST, manifest.model_dump_json(indent=1))
+    write_atomically(out_dir / MANIFEST, manifest.model_dump_json(indent=1).encode())
     return out_dir
 
 
