@@ -33,7 +33,7 @@ Progress = Callable[[int, int, dict[str, int]], None]
 CAUSES = tuple(failure.value for failure in Failure)
 """Every cause that a rejection can have."""
 
-TRIAL_SCENES = 8
+TRIAL_SCENES = 16
 """Scenes on which the grasps are tried."""
 _HOPELESS = 100
 """Attempts without any success after which generation gives up."""
@@ -199,12 +199,13 @@ class SceneWork:
 
     def chosen_turns(self) -> Turns:
         """The turns with which the robot can carry out the task; see `choose_turns`."""
-        scenes = [self.scenes(index) for index in range(TRIAL_SCENES)]
+        skills = replace(self, turns=AS_SHOWN).skills
+        quick, thorough = (self._planner(name, skills) for name in ("straight_line", self.planner))
         return choose_turns(
-            replace(self, turns=AS_SHOWN).skills,
-            lambda skills: self._scene_planner(skills, "straight_line"),
-            lambda skills: self._scene_planner(skills, self.planner),
-            scenes,
+            skills,
+            lambda turned_skills: ScenePlanner(turned_skills, self._robot, quick, self.config),
+            lambda turned_skills: ScenePlanner(turned_skills, self._robot, thorough, self.config),
+            [self.scenes(index) for index in range(TRIAL_SCENES)],
             self.config.grasp_turn_limit,
         )
 
@@ -216,15 +217,15 @@ class SceneWork:
     @cached_property
     def scene_planner(self) -> ScenePlanner:
         """Plans scenes; one per process."""
-        return self._scene_planner(self.skills, self.planner)
+        planner = self._planner(self.planner, self.skills)
+        return ScenePlanner(self.skills, self._robot, planner, self.config)
 
     @cached_property
     def _robot(self) -> Robot:
         return Robot(self.profile)
 
-    def _scene_planner(self, skills: SkillSet, name: str) -> ScenePlanner:
-        planner = make_planner(name, self._robot, skills.shapes, self.config.rate_hz)
-        return ScenePlanner(skills, self._robot, planner, self.config)
+    def _planner(self, name: str, skills: SkillSet) -> BimanualPlanner:
+        return make_planner(name, self._robot, skills.shapes, self.config.rate_hz)
 
     def attempt(self, index: int) -> Episode | Rejection:
         """Scene `index`: a demonstration, or why there is none. Depends on (seed, index) alone."""

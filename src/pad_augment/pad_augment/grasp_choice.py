@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pad_augment.planning.interface import PlanFailure
+from pad_augment.planning.interface import Failure, PlanFailure
 from pad_augment.sampling import Placement
 from pad_augment.scene_plan import ScenePlanner
 from pad_augment.skills import ArmSkill, SkillSet
@@ -18,11 +18,11 @@ from pad_parse import geometry
 FloatArray = NDArray[np.float64]
 MakePlanner = Callable[[SkillSet], ScenePlanner]
 TURN_STEP = np.radians(20.0)
-DIPS = (0.0, 0.2, 0.4)
+DIPS = (0.0, 0.1, 0.2, 0.3, 0.4)
 """rad that are tried."""
 ENOUGH = 0.5
 """Share of the trial scenes that must be carried out."""
-_QUICK_SCENES = 3
+_QUICK_SCENES = 4
 
 
 @dataclass(frozen=True)
@@ -57,23 +57,41 @@ def choose_turns(
 ) -> Turns:
     """The smallest turns of both grasps with which the robot carries out enough of the trial scenes.
 
-    It is assumed that an object that is taken from one side can be taken from another: no turn is made where none is
-    needed, or where none up to `limit` (rad) helps.
+    Where some scenes fail, only the dip is tried first: a person's arm lies flatter on the table than a robot's can. It
+    is assumed that an object that is taken from one side can be taken from another: grasps are turned about their
+    objects only where too few scenes are left without, and by no more than `limit` (rad; 0: leave grasps as they are).
 
     quick: a scene planner that leaves collisions out, to sort out what cannot work; thorough: the one to be used.
     """
-    if _share(thorough(skills), scenes) >= ENOUGH or limit < TURN_STEP:
+    best = (_share(thorough(skills), scenes), AS_SHOWN)
+    if best[0] == 1.0 or limit <= 0:
         return AS_SHOWN
+    if best[0] >= ENOUGH:
+        for dip in DIPS[1:]:
+            turns = Turns(dip=dip)
+            share = _share(thorough(turned(skills, turns)), scenes)
+            if share > best[0]:
+                best = (share, turns)
+            if share == 1.0:
+                break
+        return best[1]
     steps = int(limit / TURN_STEP + 1e-9)
     angles = [float(TURN_STEP * k) for k in range(-steps, steps + 1)]
     candidates = sorted(
         (Turns(left, right, dip) for left, right, dip in itertools.product(angles, angles, DIPS)),
         key=lambda turns: turns.effort,
     )
-    best: tuple[float, Turns] = (0.0, AS_SHOWN)
+    # A grasp that its arm reaches in no scene is not tried again with every grasp of the other arm.
+    out_of_reach: set[tuple[Failure, float, float]] = set()
+    few = scenes[:_QUICK_SCENES]
     for turns in candidates:
+        ways = ((Failure.UNREACHABLE_LEFT, turns.left, turns.dip), (Failure.UNREACHABLE_RIGHT, turns.right, turns.dip))
+        if out_of_reach.intersection(ways):
+            continue
         candidate = turned(skills, turns)
-        if _share(quick(candidate), scenes[:_QUICK_SCENES]) < ENOUGH:
+        failures = _failures(quick(candidate), few)
+        out_of_reach.update(way for way in ways if failures.count(way[0]) > len(few) * (1 - ENOUGH))
+        if len(failures) > len(few) * (1 - ENOUGH) or _share(thorough(candidate), few) < ENOUGH:
             continue
         share = _share(thorough(candidate), scenes)
         if share >= ENOUGH:
@@ -95,11 +113,15 @@ def _turned(arm: ArmSkill, turn: float, dip: float) -> ArmSkill:
 
 
 def _share(planner: ScenePlanner, scenes: Sequence[Placement]) -> float:
-    done = 0
+    return 1.0 - len(_failures(planner, scenes)) / len(scenes)
+
+
+def _failures(planner: ScenePlanner, scenes: Sequence[Placement]) -> list[Failure]:
+    """Why scenes could not be carried out, one code for each that could not."""
+    codes = []
     for index, placement in enumerate(scenes):
         try:
             planner.plan(placement, np.random.default_rng(index))
-            done += 1
-        except PlanFailure:
-            pass
-    return done / len(scenes)
+        except PlanFailure as failure:
+            codes.append(failure.code)
+    return codes
