@@ -76,3 +76,8 @@ def perturb(ee: Array, position: Array, rotation: Array, opening: Array) -> Arra
     """Disturb EE vectors (..., 20) by offsets (..., 2, 3) m, rotation vectors (..., 2, 3) rad, (..., 2) m."""
     p, r, w = split(ee)
     return join(p + position, rotation_exp(rotation) @ r, np.maximum(w + opening, 0.0))
+
+
+def displace(ee: Array, change: Array) -> Array:
+    """EE vectors (..., 20) whose TCPs are moved by `change` (..., 2, 4, 4), given in each gripper's own frame."""
+    return from_poses(poses(ee) @ change, split(ee)[2])

@@ -74,8 +74,16 @@ class ObservationNoise(BaseModel):
     drop_probability: float = Field(0.05, ge=0, lt=1, description="chance that a point is lost in a step")
     lost_point_probability: float = Field(0.05, ge=0, lt=1, description="chance that a point is lost throughout")
     stale_probability: float = Field(0.1, ge=0, lt=1, description="chance that a sample's newest keypoints are old")
-    position_noise: float = Field(0.004, ge=0, description="m, standard deviation of the end-effector position")
+    position_noise: float = Field(0.004, ge=0, description="m, standard deviation of a free end effector's position")
     rotation_noise: float = Field(0.035, ge=0, description="rad, standard deviation per axis of its orientation")
+    grasp_offset: float = Field(
+        0.007, ge=0, description="m, standard deviation per axis of where in the gripper a held object sits"
+    )
+    grasp_turn: float = Field(
+        0.07,
+        ge=0,
+        description="rad, standard deviation of its turn about the closing axis; a third about the other axes",
+    )
     opening_noise: float = Field(0.002, ge=0, description="m, standard deviation of the gripper opening")
 
 

@@ -9,13 +9,17 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from pad_parse.geometry import make_pose, rotation_exp
 from pad_parse.task import TaskSpec
-from pad_policy.actions import encode, perturb
+from pad_policy.actions import displace, encode, perturb
 from pad_policy.config import Horizons, ObservationNoise, Representation
 from pad_policy.errors import DatasetError
 from pad_policy.observation import keypoint_features, proprioception
 
 Array = NDArray[np.floating[Any]]
+
+#: m; a gripper whose opening varies less than this in an episode neither opens nor closes in it.
+_SMALLEST_STROKE = 0.005
 
 _ARRAYS = ("data/keypoints", "data/keypoint_states", "data/ee", "data/action", "meta/episode_ends")
 _ATTRIBUTES = ("task", "keypoint_names", "keypoint_groups", "keypoint_objects", "rate_hz")
@@ -134,6 +138,7 @@ class SampleCutter:
         lengths = np.diff(ends, prepend=0)
         self._first = np.repeat(ends - lengths, lengths)
         self._last = np.repeat(ends - 1, lengths)
+        self._held = _held(episodes)
         self.episode_of_step = np.repeat(np.arange(len(ends)), lengths)
 
     def cut(self, steps: NDArray[np.int64], noise: ObservationNoise | None, rng: np.random.Generator | None) -> Batch:
@@ -142,21 +147,24 @@ class SampleCutter:
         past = steps[:, None] - self.stride * np.arange(to - 1, -1, -1)
         past = np.maximum(past, self._first[steps][:, None])
         future = np.minimum(steps[:, None] + self.stride * np.arange(1, horizon + 1), self._last[steps][:, None])
-        points, valid, ee = e.keypoints[past], e.seen[past], e.ee[past]
+        points, valid, ee, action = e.keypoints[past], e.seen[past], e.ee[past], e.action[future]
         if noise is not None:
             if rng is None:
                 raise ValueError("noise needs a numpy Generator")
-            points, valid = self._disturb_keypoints(points, valid, past, noise, rng)
-            ee = self._disturb_proprioception(ee, noise, rng)
+            points, valid = self._disturb_keypoints(points, valid, noise, rng)
+            held = self._held[past[:, 0]]
+            change = _grasp_changes(held, noise, rng)[:, None]
+            ee, action = displace(ee, change), displace(action, change)
+            ee = self._disturb_proprioception(ee, held, noise, rng)
         return Batch(
             keypoints=keypoint_features(points, ee, self.representation),
             valid=valid.transpose(0, 2, 1).astype(np.float32),
             proprioception=proprioception(ee, self.representation),
-            actions=encode(e.action[future], ee[:, -1], self.representation.action_frame),
+            actions=encode(action, ee[:, -1], self.representation.action_frame),
         )
 
     def _disturb_keypoints(
-        self, points: Array, valid: NDArray, past: NDArray, noise: ObservationNoise, rng: np.random.Generator
+        self, points: Array, valid: NDArray, noise: ObservationNoise, rng: np.random.Generator
     ) -> tuple[Array, NDArray]:
         batch, to, count, _ = points.shape
         stale = rng.random(batch) < noise.stale_probability
@@ -171,15 +179,49 @@ class SampleCutter:
         return points.astype(np.float32), valid & ~lost
 
     @staticmethod
-    def _disturb_proprioception(ee: Array, noise: ObservationNoise, rng: np.random.Generator) -> Array:
-        # Mostly one offset for the whole history: a lagging or badly calibrated arm is off the same way in
-        # consecutive steps, and independent noise would teach the policy to ignore the speed it sees.
+    def _disturb_proprioception(
+        ee: Array, held: NDArray[np.bool_], noise: ObservationNoise, rng: np.random.Generator
+    ) -> Array:
+        # Mostly one offset for the whole history: an arm that is off its path is off the same way in consecutive
+        # steps, and independent noise would teach the policy to ignore the speed it sees. An arm that holds
+        # something has no such offset: the way it holds the object already varies, and that must not be corrected.
         batch, to, _ = ee.shape
 
-        def draw(shape: tuple[int, ...], sigma: float) -> NDArray:
-            shared = rng.normal(0, sigma, (batch, 1, *shape))
-            return shared + rng.normal(0, 0.2 * sigma, (batch, to, *shape))
+        def draw(size: int, sigma: float) -> NDArray:
+            shared = rng.normal(0, sigma, (batch, 1, 2, size)) * ~held[:, None, :, None]
+            return shared + rng.normal(0, 0.2 * sigma, (batch, to, 2, size))
 
-        return perturb(
-            ee, draw((2, 3), noise.position_noise), draw((2, 3), noise.rotation_noise), draw((2,), noise.opening_noise)
-        ).astype(np.float32)
+        opening = rng.normal(0, noise.opening_noise, (batch, 1, 2)) + rng.normal(
+            0, 0.2 * noise.opening_noise, (batch, to, 2)
+        )
+        return perturb(ee, draw(3, noise.position_noise), draw(3, noise.rotation_noise), opening)
+
+
+def _held(episodes: Episodes) -> NDArray[np.bool_]:
+    """(S, 2) whether each gripper has closed as far as it does in its episode, and so holds what it grasps.
+
+    An episode may also begin with the object in the gripper: then it stays on the closed side throughout.
+    """
+    openings = episodes.ee[:, [9, 19]]
+    middle = 0.5 * (openings.min(axis=0) + openings.max(axis=0))
+    out = np.zeros(openings.shape, bool)
+    start = 0
+    for end in episodes.episode_ends:
+        mine = openings[start:end]
+        least, most = mine.min(axis=0), mine.max(axis=0)
+        closes = most - least > _SMALLEST_STROKE
+        out[start:end] = np.where(closes, mine < least + 0.05 * (most - least), most < middle)
+        start = end
+    return out
+
+
+def _grasp_changes(held: NDArray[np.bool_], noise: ObservationNoise, rng: np.random.Generator) -> Array:
+    """(B, 2, 4, 4): another grasp of the same object for the arms that hold one, in the gripper's frame.
+
+    The object keeps its path and only the gripper sits elsewhere on it, so the policy learns to lead the object,
+    however it came to lie in the gripper. The pads centre it along the closing axis (y).
+    """
+    shift = rng.normal(0, noise.grasp_offset, (*held.shape, 3)) * [1.0, 0.2, 1.0]
+    turn = rng.normal(0, noise.grasp_turn, (*held.shape, 3)) * [1 / 3, 1.0, 1 / 3]
+    mask = held[..., None]
+    return make_pose(rotation_exp(turn * mask), shift * mask)

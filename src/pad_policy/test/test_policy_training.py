@@ -8,6 +8,7 @@ import policy_toy
 import pytest
 import zarr
 
+from pad_parse.geometry import inverse
 from pad_policy import actions
 from pad_policy.bundle import PolicyBundle
 from pad_policy.config import Horizons, ObservationNoise, Representation, TrainingConfig
@@ -76,7 +77,7 @@ def test_noise_leaves_targets_where_they_are(dataset) -> None:
     cutter = SampleCutter(episodes, Horizons(), representation)
     steps = np.arange(50, 60)
     rng = np.random.default_rng(0)
-    noisy = cutter.cut(steps, ObservationNoise(), rng)
+    noisy = cutter.cut(steps, ObservationNoise(grasp_offset=0.0, grasp_turn=0.0), rng)
     current = noisy.proprioception.reshape(10, 3, 20)[:, -1]
     decoded = actions.decode(noisy.actions, current, representation.action_frame)
     clean = cutter.cut(steps, None, None)
@@ -84,6 +85,29 @@ def test_noise_leaves_targets_where_they_are(dataset) -> None:
     np.testing.assert_allclose(decoded, expected, atol=1e-5)
     assert np.abs(noisy.keypoints - clean.keypoints).max() > 1e-3
     assert noisy.valid.mean() < 1.0
+
+
+def test_another_grasp_leaves_the_object_on_its_path(dataset) -> None:
+    episodes = Episodes.load(dataset)
+    representation = Representation()
+    cutter = SampleCutter(episodes, Horizons(), representation)
+    quiet = dict.fromkeys(ObservationNoise.model_fields, 0.0)
+    noise = ObservationNoise(**{**quiet, "grasp_offset": 0.01, "grasp_turn": 0.1})
+    carried, free = int(episodes.episode_ends[0]) - 40, 5
+    steps = np.array([carried, free])
+    varied, clean = cutter.cut(steps, noise, np.random.default_rng(0)), cutter.cut(steps, None, None)
+    ee, targets = [], []
+    for batch in (varied, clean):
+        current = batch.proprioception.reshape(2, 3, 20)[:, -1]
+        ee.append(actions.poses(current))
+        targets.append(actions.poses(actions.decode(batch.actions, current, representation.action_frame)))
+    np.testing.assert_allclose(varied.keypoints[..., :3], clean.keypoints[..., :3])
+    np.testing.assert_allclose(ee[0][1], ee[1][1], atol=1e-6)
+    assert np.linalg.norm((ee[0][0] - ee[1][0])[:, :3, 3], axis=-1).min() > 1e-3
+    # Between now and every target the gripper moves with the object, whichever way it holds it.
+    for arm in range(2):
+        motion = [t[0, :, arm] @ inverse(e[0, arm]) for e, t in zip(ee, targets, strict=True)]
+        np.testing.assert_allclose(motion[0], motion[1], atol=1e-5)
 
 
 def test_training_writes_a_policy_folder(trained, dataset) -> None:
