@@ -238,8 +238,8 @@ class OnnxHandEstimator:
         affine = np.concatenate([turn, (region.centre - turn @ [_CROP_SIDE / 2, _CROP_SIDE / 2])[:, None]], axis=1)
         crop = cv2.warpAffine(image, affine, (_CROP_SIDE, _CROP_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         feed = crop.astype(np.float32).transpose(2, 0, 1)[None] / 255
-        points, presence, handedness = (np.asarray(o).ravel() for o in self._hand.run(None, {self._hand_input: feed}))
-        points = points.reshape(21, 3).astype(np.float64)
+        flat, presence, handedness = (np.asarray(o).ravel() for o in self._hand.run(None, {self._hand_input: feed}))
+        points = flat.reshape(21, 3).astype(np.float64)
         xy = points[:, :2] @ turn.T + affine[:, 2]
         relative_depth = points[:, 2:] * region.side / _CROP_SIDE
         return HandObservation(np.concatenate([xy, relative_depth], axis=1), float(presence[0]), float(handedness[0]))
