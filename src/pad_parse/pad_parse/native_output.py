@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def silenced_stderr() -> Iterator[None]:
-    """Nothing that is written to file descriptor 2 in the `with` block appears; for single calls that are known to chat.
+    """Nothing written to file descriptor 2 in the `with` block appears; for single calls that are known to chat.
 
     OpenCV announces on every VP8 file that it uses the container's own tag for the codec, and offers no way to stop it.
     """
