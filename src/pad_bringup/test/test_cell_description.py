@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ElementTree
 import mujoco
 import numpy as np
 import pytest
-from ur_analytic_ik import ur5e
 
+from pad_augment import ur_closed_form
 from pad_augment.description import urdf_text
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_bringup.cell import scene
@@ -52,7 +52,7 @@ def test_kinematics_are_the_published_ones(model: mujoco.MjModel, robot: Robot) 
         _set_arms(model, data, robot, q)
         for arm, side in enumerate(ARMS):
             tool = geometry.inverse(_pose(data, f"{side}_base")) @ _pose(data, f"{side}_tool0")
-            np.testing.assert_allclose(tool, ur5e.forward_kinematics(*q[arm]), atol=1e-9)
+            np.testing.assert_allclose(tool, ur_closed_form.forward(ur_closed_form.UR5E, q[arm]), atol=1e-9)
             np.testing.assert_allclose(_pose(data, f"{side}_tcp"), robot.fk(arm, q[arm]), atol=1e-9)
 
 
@@ -91,7 +91,11 @@ def test_srdf_names_what_the_urdf_has(profile: RobotProfile) -> None:
     joints = {joint.get("name") for joint in urdf.findall("joint")}
     srdf = ElementTree.parse(profile.srdf).getroot()
     assert {group.get("name") for group in srdf.findall("group")} == {
-        "left_arm", "right_arm", "left_gripper", "right_gripper", "both_arms",
+        "left_arm",
+        "right_arm",
+        "left_gripper",
+        "right_gripper",
+        "both_arms",
     }
     for pair in srdf.findall("disable_collisions"):
         assert {pair.get("link1"), pair.get("link2")} <= links
@@ -103,8 +107,6 @@ def test_srdf_home_is_the_profiles_home(profile: RobotProfile) -> None:
     srdf = ElementTree.parse(profile.srdf).getroot()
     for side, arm in zip(ARMS, (profile.arms.left, profile.arms.right), strict=True):
         for group in (f"{side}_arm", "both_arms"):
-            state = next(
-                s for s in srdf.findall("group_state") if s.get("name") == "home" and s.get("group") == group
-            )
+            state = next(s for s in srdf.findall("group_state") if s.get("name") == "home" and s.get("group") == group)
             values = {j.get("name"): float(j.get("value", "nan")) for j in state.findall("joint")}
             assert [values[name] for name in arm.joints] == pytest.approx(list(arm.home))
