@@ -74,6 +74,7 @@ def write_dataset(
     if path.exists() and not (path / "zarr.json").is_file():
         raise DatasetError(f"{path} exists and is no dataset; choose another place")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,12 +103,13 @@ def write_dataset(
             }
         )
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, old)
         os.replace(temporary, path)
     except OSError as error:
         raise DatasetError(f"dataset {path} cannot be written: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     return path
 
 

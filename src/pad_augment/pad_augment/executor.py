@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from multiprocessing.pool import AsyncResult
 from typing import Any, Protocol
 
@@ -15,15 +15,15 @@ _work: Callable[[int], Any] | None = None
 class Executor(Protocol):
     """Does numbered work."""
 
-    def run(self, work: Callable[[int], Any], count: int) -> Iterator[Any]:
-        """`work(0), work(1), ...` up to `count`, in this order. Closing the iterator drops what is not asked for."""
+    def run(self, work: Callable[[int], Any], count: int) -> Generator[Any, None, None]:
+        """`work(0), work(1), ...` up to `count`, in this order. Closing the generator drops what is not asked for."""
         ...
 
 
 class LocalExecutor:
     """Works in this process."""
 
-    def run(self, work: Callable[[int], Any], count: int) -> Iterator[Any]:
+    def run(self, work: Callable[[int], Any], count: int) -> Generator[Any, None, None]:
         """See `Executor.run`."""
         yield from map(work, range(count))
 
@@ -34,7 +34,7 @@ class ProcessExecutor:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def run(self, work: Callable[[int], Any], count: int) -> Iterator[Any]:
+    def run(self, work: Callable[[int], Any], count: int) -> Generator[Any, None, None]:
         """See `Executor.run`."""
         context = multiprocessing.get_context("forkserver")
         # What every worker needs is imported once, by the server that they are forked from.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -132,21 +133,23 @@ def generate(
     rejections: Counter[str] = Counter()
     attempted = 0
     results = make_executor(workers).run(task.attempt, n * config.attempts_per_episode)
-    for result in results:
-        attempted += 1
-        if isinstance(result, Rejection):
-            rejections[result.cause] += 1
-        else:
-            episodes.append(result)
-        if progress is not None:
-            progress(len(episodes), attempted, dict(rejections))
-        if len(episodes) == n:
-            break
-        if attempted >= _HOPELESS and not episodes:
-            raise GenerationError(
-                f"none of {attempted} scenes can be carried out by {task.profile.name} ({_counts(rejections)}; "
-                f"for example {result.message}); check the task's regions and the demonstration's grasps"
-            )
+    # Closing ends the workers, also when the caller is interrupted.
+    with contextlib.closing(results):
+        for result in results:
+            attempted += 1
+            if isinstance(result, Rejection):
+                rejections[result.cause] += 1
+            else:
+                episodes.append(result)
+            if progress is not None:
+                progress(len(episodes), attempted, dict(rejections))
+            if len(episodes) == n:
+                break
+            if attempted >= _HOPELESS and not episodes:
+                raise GenerationError(
+                    f"none of {attempted} scenes can be carried out by {task.profile.name} ({_counts(rejections)}; "
+                    f"for example {result.message}); check the task's regions and the demonstration's grasps"
+                )
     if len(episodes) < n:
         raise GenerationError(
             f"only {len(episodes)} of {n} demonstrations after {attempted} attempts ({_counts(rejections)})"
