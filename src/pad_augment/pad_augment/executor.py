@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Callable, Generator
-from multiprocessing.pool import AsyncResult
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
+
+from pad_augment.errors import GenerationError
 
 _CHUNK = 4
 _work: Callable[[int], Any] | None = None
@@ -39,15 +43,22 @@ class ProcessExecutor:
         context = multiprocessing.get_context("forkserver")
         # What every worker needs is imported once, by the server that they are forked from.
         context.set_forkserver_preload(["pad_augment.generator"])
-        with context.Pool(self.workers, initializer=_start, initargs=(work,)) as pool:
-            waiting: list[AsyncResult[list[Any]]] = []
+        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start, initargs=(work,))
+        try:
+            waiting: deque[Future[list[Any]]] = deque()
             submitted = 0
             while submitted < count or waiting:
                 while submitted < count and len(waiting) < 3 * self.workers:
                     indices = range(submitted, min(submitted + _CHUNK, count))
-                    waiting.append(pool.apply_async(_run, (indices,)))
+                    waiting.append(pool.submit(_run, indices))
                     submitted = indices.stop
-                yield from waiting.pop(0).get()
+                yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise GenerationError(
+                "a worker process ended by itself: killed, or out of memory; try again, with fewer workers"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def make_executor(workers: int) -> Executor:

@@ -1,5 +1,7 @@
 """Whole generation: what a generated episode keeps, and that it does not depend on who computes it."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from pad_augment.config import GeneratorConfig
 from pad_augment.dataset import STEP_ARRAYS, Dataset, Episode
 from pad_augment.errors import ConfigError, DatasetError, GenerationError
+from pad_augment.executor import make_executor
 from pad_augment.generator import CAUSES, Rejection, SceneWork, generate, generate_one
 from pad_augment.grasp_choice import AS_SHOWN, Turns, choose_turns, turned
 from pad_augment.kinematics import RobotProfile
@@ -58,6 +61,18 @@ def test_the_number_of_workers_changes_nothing(demo: Demonstration, dataset: Dat
     for name in STEP_ARRAYS:
         np.testing.assert_array_equal(other.array(name), dataset.array(name))
     assert other.attributes["rejections"] == dataset.attributes["rejections"]
+
+
+def _die(index: int) -> int:
+    if index == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return index
+
+
+def test_a_killed_worker_ends_the_work_with_a_clear_error() -> None:
+    with pytest.raises(GenerationError, match="a worker process ended by itself"):
+        list(make_executor(2).run(_die, 20))
+    assert list(make_executor(1).run(abs, 3)) == [0, 1, 2]
 
 
 def test_arrays_fit_together(dataset: Dataset, work: SceneWork) -> None:
