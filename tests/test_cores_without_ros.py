@@ -13,7 +13,9 @@ ROS_SIDE = {
     "pad_bringup.episodes",
     "pad_bringup.launch_description",
     "pad_bringup.ros_probe",
+    "pad_bringup.running",
     "pad_bringup.session",
+    "pad_bringup.up",
 }
 
 IMPORT_ALL = """
