@@ -12,6 +12,7 @@ import numpy as np
 
 from pad_parse.camera import Camera
 from pad_parse.errors import RecordingError
+from pad_parse.native_output import silenced_stderr
 from pad_parse.recording.recording import Frame, FrameCounts, Recording
 from pad_parse.recording.sidecar import load_annotation, load_calibration
 
@@ -106,7 +107,9 @@ def open_video(path: Path, calibration: Camera | None = None) -> VideoRecording:
 
 def _open(path: Path) -> cv2.VideoCapture:
     try:
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        # OpenCV writes a warning of its own before the clear error below
+        with silenced_stderr():
+            capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     except cv2.error as error:
         raise RecordingError(f"video {path} cannot be opened: {error.err}") from error
     if not capture.isOpened():
