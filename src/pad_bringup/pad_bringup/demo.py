@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pad_augment.generator import generate
 from pad_augment.grounding import ground
 from pad_bringup import store
 from pad_bringup.cell.objects import load_objects
-from pad_bringup.errors import DemoError
-from pad_bringup.progress import StageProgress
+from pad_bringup.errors import DemoError, EpisodeError, SupervisorError
+from pad_bringup.progress import StageProgress, Update
 from pad_bringup.recordings import synthetic_recording
 from pad_bringup.report import write_report
 from pad_bringup.report.collect import collect, save_episodes
@@ -27,6 +26,9 @@ from pad_parse.demonstration import Demonstration
 from pad_parse.parser import parse
 from pad_parse.recording import Recording, open_recording
 from pad_parse.task import TaskSpec
+
+if TYPE_CHECKING:
+    from pad_bringup.episodes import Clip
 
 _TRUTH_TOPIC = "/ground_truth/objects"
 _FIRST_UNSEEN = 1000  # seeds of placements to test on start here
@@ -85,14 +87,14 @@ def run_demo(options: DemoOptions, progress: StageProgress) -> dict[str, Any]:
     calibration = resource("config", "cameras", "cell.yaml")
     files = {"demonstration": reference, "policy": run.policy, "calibration": calibration}
     store.remember(options.task, store.Results(**{name: str(path.resolve()) for name, path in files.items()}))
-    results, clip_label = _roll_out(options, files, run, progress)
+    results, clip_label, accidents = _roll_out(options, files, run, progress)
     began = time.monotonic()
     with progress.stage("report") as update:
         content = collect(
             run,
             options.task,
             recording=str(recording.path),
-            notes=[*recording.assumptions, *notes],
+            notes=[*recording.assumptions, *notes, *accidents],
             episodes=results,
             clip_label=clip_label,
         )
@@ -218,10 +220,11 @@ def _distill(options: DemoOptions, run: RunFolder, progress: StageProgress) -> N
 
 def _roll_out(
     options: DemoOptions, files: dict[str, Path], run: RunFolder, progress: StageProgress
-) -> tuple[list[EpisodeResult], str]:
-    """Episodes through the running node graph; returns their results and what the clip shows."""
-    from pad_bringup.running import running_graph
+) -> tuple[list[EpisodeResult], str, list[str]]:
+    """Episodes through the running node graph; returns their results, what the clip shows, and what went wrong.
 
+    A graph that falls silent or loses a node is started again once: that is no verdict on the policy.
+    """
     began = time.monotonic()
     values = {
         "task": options.task,
@@ -229,39 +232,77 @@ def _roll_out(
         "viewer": "true" if options.viewer else "false",
         **{name: str(path) for name, path in files.items()},
     }
-    results: list[EpisodeResult] = []
-    clip_label = ""
+    first = _FIRST_UNSEEN * (options.seed + 1)
+    rollouts = _Rollouts(seeds=list(range(first, first + options.episodes)), run=run)
+    starts: list[float] = []
+    notes: list[str] = []
     with progress.stage("rollout") as update:
-        update(0.0, "starting the nodes")
-        with running_graph(values, run.logs, tell=progress.say) as running:
-            from pad_bringup.episodes import EpisodeLimits, EpisodeRunner
-
-            if running.viewer_url:
-                progress.say(f"live viewer: {running.viewer_url}")
-            runner = EpisodeRunner(
-                running.session,
-                limits=EpisodeLimits(time_limit=options.time_limit),
-                still_wanted=running.supervisor.check,
-            )
-            for index in range(options.episodes):
-                seed = _FIRST_UNSEEN * (options.seed + 1) + index
-                result, clip = runner.run(seed)
-                first_success = result.success and not any(earlier.success for earlier in results)
-                results.append(result)
-                save_episodes(run.episodes, results)
-                if clip.frames and (first_success or not clip_label):
-                    write_webm(clip.frames, 2 * clip.rate, run.clip)
-                    verdict = "success" if result.success else f"failure ({result.cause})"
-                    clip_label = f"Episode {seed} as the camera saw it, twice as fast: {verdict}"
-                good = sum(r.success for r in results)
-                update((index + 1) / options.episodes, f"{good} of {index + 1} episodes succeeded")
-    summary = summarise(results)
+        while rollouts.seeds:
+            update(rollouts.fraction, "starting the nodes")
+            logs = run.logs if not notes else run.path / f"logs_{len(notes) + 1}"
+            try:
+                _run_graph(options, values, logs, rollouts, progress, update, starts)
+            except (EpisodeError, SupervisorError) as error:
+                # Without a first finished episode it is no accident but a graph that does not work here.
+                if notes or not rollouts.results:
+                    raise
+                notes.append(f"The node graph had to be started again after {len(rollouts.results)} episodes: {error}.")
+                progress.say(notes[-1])
+    summary = summarise(rollouts.results)
     note = f"{summary.successes} of {summary.episodes} episodes succeeded"
-    run.finish(
-        "rollout",
-        began,
-        note,
-        graph_up_s=running.start_seconds,
-        **json.loads(json.dumps(vars(summary))),
-    )
-    return results, clip_label
+    run.finish("rollout", began, note, graph_up_s=starts, restarts=len(notes), **vars(summary))
+    return rollouts.results, rollouts.clip_label, notes
+
+
+@dataclass
+class _Rollouts:
+    """Episodes to run and those that are done; saved one by one."""
+
+    seeds: list[int]
+    run: RunFolder
+    results: list[EpisodeResult] = field(default_factory=list)
+    clip_label: str = ""
+
+    @property
+    def fraction(self) -> float:
+        return len(self.results) / (len(self.results) + len(self.seeds))
+
+    def add(self, result: EpisodeResult, clip: Clip) -> None:
+        first_success = result.success and not any(earlier.success for earlier in self.results)
+        self.seeds.remove(result.seed)
+        self.results.append(result)
+        save_episodes(self.run.episodes, self.results)
+        if clip.frames and (first_success or not self.clip_label):
+            write_webm(clip.frames, 2 * clip.rate, self.run.clip)
+            verdict = "success" if result.success else f"failure ({result.cause})"
+            self.clip_label = f"Episode {result.seed} as the camera saw it, twice as fast: {verdict}"
+
+
+def _run_graph(
+    options: DemoOptions,
+    values: dict[str, str],
+    logs: Path,
+    rollouts: _Rollouts,
+    progress: StageProgress,
+    update: Update,
+    starts: list[float],
+) -> None:
+    """Run the remaining episodes in one graph."""
+    from pad_bringup.episodes import EpisodeLimits, EpisodeRunner
+    from pad_bringup.running import running_graph
+
+    limits = EpisodeLimits(time_limit=options.time_limit)
+    with running_graph(values, logs, tell=progress.say) as running:
+        starts.append(round(running.start_seconds, 2))
+        if running.viewer_url:
+            progress.say(f"live viewer: {running.viewer_url}")
+        runner = EpisodeRunner(running.session, limits=limits, still_wanted=running.supervisor.check)
+        for seed in list(rollouts.seeds):
+            try:
+                result, clip = runner.run(seed)
+            except EpisodeError:
+                running.supervisor.dump_stacks()
+                raise
+            rollouts.add(result, clip)
+            good = sum(r.success for r in rollouts.results)
+            update(rollouts.fraction, f"{good} of {len(rollouts.results)} episodes succeeded")

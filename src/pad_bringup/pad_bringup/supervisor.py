@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,12 @@ from pad_bringup.graph import Graph, NodeEntry, OnExit
 from pad_bringup.process import ManagedProcess, stop_all
 
 MAX_RESTARTS = 3
+_DUMP_TIME = 2.0  # s
 RESTART_WINDOW = 60.0  # s in which MAX_RESTARTS counts
+
+
+# A node's last words must reach its log, also when native code crashes.
+_FOR_LOGS = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 
 
 class GraphProbe(Protocol):
@@ -61,7 +67,7 @@ class Supervisor:
         self.graph = graph
         self.log_directory = Path(log_directory)
         self._probe = probe
-        self._environment = {**graph.environment, **os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"}
+        self._environment = {**graph.environment, **os.environ, **(environment or {}), **_FOR_LOGS}
         self._start_timeout = start_timeout
         self._tell = on_event or (lambda line: None)
         self._processes: dict[str, ManagedProcess] = {}
@@ -126,6 +132,14 @@ class Supervisor:
         """End every process; returns when all are gone. May be called again."""
         processes, self._processes = list(self._processes.values()), {}
         stop_all(processes)
+
+    def dump_stacks(self) -> None:
+        """Have every node write where its threads are into its log, and end; for a graph that hangs."""
+        for process in self._processes.values():
+            process.signal(signal.SIGABRT)
+        deadline = time.monotonic() + _DUMP_TIME
+        while time.monotonic() < deadline and any(p.returncode() is None for p in self._processes.values()):
+            time.sleep(0.02)
 
     def process(self, name: str) -> ManagedProcess:
         """The running process of a node.

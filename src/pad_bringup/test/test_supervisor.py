@@ -192,3 +192,10 @@ def test_nodes_die_with_a_killed_supervisor(tmp_path):
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not alive(pid)
+
+
+def test_a_hanging_graph_says_where(make, tmp_path):
+    with make(entry("a")) as supervisor:
+        supervisor.start()
+        supervisor.dump_stacks()
+        assert "fake_node.py" in (tmp_path / "log" / "a.log").read_text()
