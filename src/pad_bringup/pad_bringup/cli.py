@@ -306,7 +306,7 @@ def replay(
     from pad_bringup.nodes import replay as node
 
     flag = "true" if loop else "false"
-    code = node.main(["--ros-args", "-p", f"bag:='{bag.resolve()}'", "-p", f"rate:={rate}", "-p", f"loop:={flag}"])
+    code = node.run(["--ros-args", "-p", f"bag:='{bag.resolve()}'", "-p", f"rate:={rate}", "-p", f"loop:={flag}"])
     if code:
         raise typer.Exit(code)
 

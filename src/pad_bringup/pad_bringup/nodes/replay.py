@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 from rosgraph_msgs.msg import Clock
@@ -120,16 +122,15 @@ def _message_class(name: str) -> Any:
         raise ReplayError(f"message type {name} is not installed; source the workspace that has {package}") from None
 
 
-def main(args: list[str] | None = None) -> int:
-    """Play the bag; 0 when it was played or interrupted, 2 on bad parameters or a damaged bag."""
-    rclpy.init(args=args)
+def run(args: list[str] | None = None) -> int:
+    """Play the bag; 0 when it was played, 2 on bad parameters or a damaged bag. Ctrl-C is passed on."""
+    # Not rclpy's handlers: they end the context under the feet of a message that is being published.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
         node = ReplayNode()
         count = node.play()
         node.get_logger().info(f"played {count} messages of {node.path}")
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
     except ReplayError as error:
         print(f"replay: {error}", file=sys.stderr)
         return 2
@@ -144,6 +145,15 @@ def main(args: list[str] | None = None) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node; being interrupted is a way to end it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return run(args)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from typing import Any
@@ -11,6 +12,7 @@ import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, JointState
 
@@ -132,7 +134,9 @@ class ViewerNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; 2 on bad parameters."""
-    rclpy.init(args=args)
+    # Not rclpy's handlers: they end the context under the feet of what is being drawn.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     node = None
     try:
         node = ViewerNode()
