@@ -300,7 +300,7 @@ class CommandGate:
             size = np.abs(error)
             pull = np.minimum(size * (0.25 / self._timing.period), np.sqrt(limits.acceleration * size))
             wanted = speed + np.sign(error) * pull
-        bounded = np.clip(wanted, -limits.velocity, limits.velocity)
+        bounded = wanted * _slowest_of_each_arm(limits.velocity / np.maximum(np.abs(wanted), 1e-9))
         if np.any(bounded != wanted):
             self._counters.velocity_limited += 1
         chosen = np.clip(bounded, v - reach, v + reach)
@@ -324,6 +324,14 @@ class CommandGate:
             joint_state_age=float(joint_age),
             **vars(self._counters),
         )
+
+
+def _slowest_of_each_arm(ratios: Array) -> Array:
+    """(14,) factors <= 1: the joints of an arm slow down together, so that the TCP keeps its direction."""
+    factors = np.minimum(ratios, 1.0)
+    factors[:6] = factors[:6].min()
+    factors[6:12] = factors[6:12].min()
+    return factors
 
 
 def _is_sound(measured: JointMeasurement) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pad_policy.chunking import JointChunk, StitchedPath, stitch
 from pad_policy.environment import JointMeasurement
 from pad_policy.errors import ChunkError, ConfigError
-from pad_policy.safety import CommandGate, GateLimits, GateState
+from pad_policy.safety import CommandGate, GateLimits, GateState, GateTiming
 
 NAMES = [f"{side}_joint_{i}" for side in ("left", "right") for i in range(6)]
 NAMES += ["left_finger_joint", "right_finger_joint"]
@@ -93,6 +93,20 @@ def test_follows_a_smooth_chunk_closely() -> None:
         out = gate.tick(now, measurement(now))
         worst = max(worst, float(np.abs(out.joints - 0.3 * (1 - np.cos(now))).max()))
     assert worst < 0.01
+
+
+def test_an_arm_slows_down_as_a_whole() -> None:
+    gate = CommandGate(NAMES, LIMITS, GateTiming(largest_jump=10.0))
+    gate.tick(0.0, measurement(0.0))
+    assert gate.enable(0.0) == ""
+    rows = np.linspace(0.1, 0.8, 8)[:, None] * np.array([8.0, 1.0, 1.0, 1.0, 1.0, 1.0] + [1.0] * 6)
+    gate.accept(chunk(0.0, np.minimum(rows, 1.9)), 0.001)
+    now = 0.001
+    while now < 0.5:
+        now += PERIOD
+        out = gate.tick(now, measurement(now))
+    assert out.report.velocity_limited > 0
+    assert np.all(out.joints[1:6] < out.joints[6:11] - 1e-3)
 
 
 BAD_CHUNKS = {
