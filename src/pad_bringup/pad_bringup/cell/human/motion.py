@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from pad_bringup.cell import pour_motion
 from pad_bringup.cell.human.errors import MotionError
 from pad_bringup.cell.human.grasp import Grasp, fit_grasp
-from pad_bringup.cell.human.hand import Hand, Side
+from pad_bringup.cell.human.hand import Hand, Side, gripper_pose
 from pad_bringup.cell.objects import TaskObjects
 from pad_parse import geometry
 
@@ -22,18 +22,22 @@ FloatArray = NDArray[np.float64]
 
 SIDES: tuple[Side, Side] = ("left", "right")
 
-_GRASPS = {"cup": (0.062, np.radians(-45), 0.17), "bottle": (0.078, np.radians(55), 0.17)}
+_GRASPS = {"cup": (0.062, np.radians(-80), 0.17), "bottle": (0.078, np.radians(55), 0.17)}
 """Height (m) of thumb and index finger above the base, with the other fingers below them and clear of the table;
 azimuth and downward pitch (rad) of the approach. Further to the side the camera would see more of the hand, but a robot
 arm that repeats the motion runs into a wrist singularity."""
 _START_BACK, _START_UP = 0.17, 0.02
-_START_ROLL = np.radians(25)
+_START_ROLL = np.radians(55)
 """At the start the palms are turned a little to the table."""
 _ELBOWS = np.array([[-0.42, 0.30, 0.18], [-0.42, -0.30, 0.18]])
 _ELBOW_FOLLOWS = 0.5
 """Share of the hand's rise above its grasp that the elbow follows."""
 _TREMOR_POSITION, _TREMOR_ANGLE, _TREMOR_TIME = 0.0008, 0.006, 0.25
-_OPEN_CURL = 0.30
+_CLEARANCE = 0.012
+"""m between the fingers of an open hand and what it is about to grasp."""
+_RELAXED = 0.5
+"""How much of the open hand's bends a hand at rest keeps."""
+_REST_AZIMUTHS = np.radians([-45.0, 45.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +94,7 @@ def _pour(
     names = pour_motion.HELD_OBJECTS
     poses = {name: geometry.yaw_pose(*placements[name]) for name in names}
     fits: list[Grasp] = []
+    opened: list[FloatArray] = []
     grasps: dict[str, pour_motion.Grasp] = {}
     start = np.empty((2, 4, 4))
     for arm, name in enumerate(names):
@@ -98,26 +103,34 @@ def _pour(
         height, azimuth, pitch = _GRASPS[name]
         level = np.cos(pitch)
         direction = (np.cos(azimuth) * level, np.sin(azimuth) * level, -np.sin(pitch))
-        fit = _cached_grasp(SIDES[arm], objects.models[name].radius_at(height), height, direction)
-        unturned = geometry.yaw_pose(0.0, 0.0, -yaw)
+        radius = objects.models[name].radius_at(height)
+        fit = _cached_grasp(SIDES[arm], radius, height, direction)
+        # An open hand has the shape of the grasp of something thicker.
+        opened.append(_cached_grasp(SIDES[arm], radius + _CLEARANCE, height, direction).posture)
         fits.append(fit)
-        in_object = unturned @ fit.gripper_in_object
+        in_object = geometry.yaw_pose(0.0, 0.0, -yaw) @ fit.gripper_in_object
         grasps[name] = pour_motion.Grasp(in_object, fit.opening, 1.0)
-        resting = poses[name] @ in_object
+        # At rest the hand points half forwards, from wherever it will grasp.
+        resting = poses[name] @ geometry.yaw_pose(0.0, 0.0, _REST_AZIMUTHS[arm] - azimuth - yaw) @ fit.gripper_in_object
         resting[:3, 3] += [0.0, 0.0, _START_UP] - _START_BACK * resting[:3, 2]
         # Turn about the approach axis; thumbs go inwards, palms down.
         roll = Rotation.from_rotvec([0.0, 0.0, _START_ROLL if arm == 1 else -_START_ROLL]).as_matrix()
         resting[:3, :3] = resting[:3, :3] @ roll
         start[arm] = resting
-    # The "opening" runs from 1 (open hand) to the grasp's own width here; it drives the posture.
-    motion = pour_motion.pour_motion(poses, grasps, start, start_openings=(1.0, 1.0), rate=rate)
+    # The "opening" runs from 2 (hand at rest) over 1 (open) to the grasp's own width here; it drives the posture.
+    motion = pour_motion.pour_motion(poses, grasps, start, start_openings=(2.0, 2.0), rate=rate)
     count = len(motion.stamps)
     wrists, postures, elbows = np.empty((count, 2, 4, 4)), np.empty((count, 2, 25, 3)), np.empty((count, 2, 3))
     for arm, fit in enumerate(fits):
-        wrist_in_gripper = geometry.inverse(fit.gripper_in_object) @ fit.wrist_in_object
-        wrists[:, arm] = motion.gripper_poses[:, arm] @ wrist_in_gripper
-        share = np.clip((motion.openings[:, arm] - fit.opening) / (1.0 - fit.opening), 0, 1)[:, None, None]
-        postures[:, arm] = (1 - share) * fit.posture + share * _opened(fit.posture)
+        opening = motion.openings[:, arm, None, None]
+        resting_share = np.clip(opening - 1.0, 0, 1)
+        open_share = np.clip((opening - fit.opening) / (1.0 - fit.opening), 0, 1)
+        loose = opened[arm] * (1 - (1 - _RELAXED) * resting_share)
+        postures[:, arm] = (1 - open_share) * fit.posture + open_share * loose
+        # The wrist gives way while the fingers close, so that the middle between thumb and index finger does not.
+        hand = Hand(SIDES[arm])
+        grippers = np.stack([gripper_pose(hand.landmarks(hand.forward(angles))) for angles in postures[:, arm]])
+        wrists[:, arm] = motion.gripper_poses[:, arm] @ geometry.inverse(grippers)
         rise = wrists[:, arm, 2, 3] - wrists[0, arm, 2, 3]
         elbows[:, arm] = _ELBOWS[arm]
         elbows[:, arm, 2] += _ELBOW_FOLLOWS * np.maximum(rise, 0)
@@ -132,13 +145,6 @@ def _pour(
 @lru_cache(maxsize=16)
 def _cached_grasp(side: Side, radius: float, height: float, approach: tuple[float, ...]) -> Grasp:
     return fit_grasp(side, radius, height, np.array(approach))
-
-
-def _opened(closed: FloatArray) -> FloatArray:
-    """The posture (25, 3) of a hand about to grasp: fingers nearly straight, thumb off to the side."""
-    result = closed.copy()
-    result[:, 0] *= _OPEN_CURL
-    return result
 
 
 def _tremor(rng: np.random.Generator, count: int, rate: float) -> FloatArray:
