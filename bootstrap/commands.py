@@ -13,6 +13,7 @@ CLI = {
     "record": "record a synthetic human who shows a task",
     "replay": "play a recording as a live camera",
     "view": "look at a demonstration or a dataset in the browser",
+    "bench": "measure what docs/benchmarks.md records",
 }
 
 HELP = """\

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -324,9 +325,37 @@ def view(
     run_view(file, robot=robot, port=port, tell=_say, seconds=seconds)
 
 
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="Benchmark: parse.")],
+    only: Annotated[list[str] | None, typer.Option(help="Only this section; may be given several times.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few samples, to see that it runs; not for the record.")
+    ] = False,
+    clips: Annotated[
+        Path | None, typer.Option(help="Folder of real clips.", envvar="PAD_REAL_CLIPS", exists=True, file_okay=False)
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure; every figure belongs into docs/benchmarks.md together with the machine."""
+    import tempfile
+
+    from pad_bringup.bench.benchmark import BenchSettings, run
+
+    with tempfile.TemporaryDirectory(prefix="pad-bench-") as work:
+        settings = BenchSettings(Path(work), seed=seed, quick=quick, clips=clips)
+        figures = _finite(run(name, only or [], settings, _say))
+    lines = [f"{key:<32} {'-' if value is None else f'{value:.6g}'}" for key, value in figures.items()]
+    _result(figures, as_json, lines)
+
+
+def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:
     """JSON knows no nan."""
-    return {name: value if value == value and abs(value) != float("inf") else None for name, value in values.items()}
+    return {
+        name: value if value is not None and value == value and abs(value) != float("inf") else None
+        for name, value in values.items()
+    }
 
 
 def _known_error(error: BaseException) -> bool:

@@ -41,3 +41,7 @@ class ReplayError(PadBringupError):
 
 class CellError(PadBringupError):
     """The simulated cell cannot be built or was asked for something it does not have."""
+
+
+class BenchError(PadBringupError):
+    """A benchmark does not exist, or cannot run with what it was given."""

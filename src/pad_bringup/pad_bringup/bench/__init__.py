@@ -1,0 +1,1 @@
+"""Benchmarks: what the issues ask to be measured, each section one module, one JSON line at the end."""

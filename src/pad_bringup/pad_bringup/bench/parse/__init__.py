@@ -1,0 +1,1 @@
+"""`./pad bench parse`: is a parsed recording to be trusted?"""
