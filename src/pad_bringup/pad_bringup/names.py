@@ -11,6 +11,7 @@ JOINT_STATES: Final = "/joint_states"
 CLOCK: Final = "/clock"
 
 KEYPOINTS: Final = "/pad/keypoints"
+HANDS: Final = "/pad/hands"
 MARKERS: Final = "/pad/markers"
 ACTION_CHUNK: Final = "/pad/action_chunk"
 JOINT_CHUNK: Final = "/pad/joint_chunk"
@@ -25,10 +26,12 @@ CELL_RESET: Final = "/cell/reset"
 CELL_OUTCOME: Final = "/cell/outcome"
 
 TASK_FRAME: Final = "task_frame"
+CAMERA_FRAME: Final = "camera_color_optical_frame"
 ARMS: Final = ("left", "right")
 
 SIM_CELL: Final = "sim_cell"
 KEYPOINT_TRACKER: Final = "keypoint_tracker"
+HAND_TRACKER: Final = "hand_tracker"
 POLICY_NODE: Final = "policy_node"
 COMMAND_GATE: Final = "command_gate"
 TAMP_SERVER: Final = "tamp_server"

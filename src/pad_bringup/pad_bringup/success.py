@@ -65,5 +65,5 @@ def summarise(results: Sequence[EpisodeResult]) -> SuccessSummary:
 
 
 def _kind(cause: str) -> str:
-    """"the cup is tilted by 43 degrees; 3 of 25 ..." -> "the cup is tilted by N degrees"."""
+    """ "the cup is tilted by 43 degrees; 3 of 25 ..." -> "the cup is tilted by N degrees"."""
     return re.sub(r"\d+(\.\d+)?", "N", cause.split(";")[0]).strip() or "unknown"

@@ -147,9 +147,7 @@ def pour_motion(
             else:
                 gripper_poses[k, arm] = object_poses[name][k] @ grasp.transform_gripper_to_object
         openings[:, arm] = (
-            first_openings[arm]
-            + (grasp.opening - first_openings[arm]) * reach
-            + (grasp.width - grasp.opening) * close
+            first_openings[arm] + (grasp.opening - first_openings[arm]) * reach + (grasp.width - grasp.opening) * close
         )
     held = np.repeat((stamps >= _CLOSED)[:, None], 2, axis=1)
     return PourMotion(stamps, gripper_poses, openings, held, object_poses, _phases(stamps))

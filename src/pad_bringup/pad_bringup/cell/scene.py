@@ -148,11 +148,19 @@ def _set_options(spec: mujoco.MjSpec) -> None:
 def _add_surroundings(spec: mujoco.MjSpec) -> None:
     world = spec.worldbody
     world.add_light(
-        pos=[0.5, -0.7, 1.8], dir=[-0.25, 0.35, -0.9], diffuse=[0.42] * 3, specular=[0.1] * 3, castshadow=True,
+        pos=[0.5, -0.7, 1.8],
+        dir=[-0.25, 0.35, -0.9],
+        diffuse=[0.42] * 3,
+        specular=[0.1] * 3,
+        castshadow=True,
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
     )
     world.add_light(
-        pos=[0.4, 0.9, 1.6], dir=[-0.25, -0.5, -0.8], diffuse=[0.22] * 3, specular=[0.05] * 3, castshadow=False,
+        pos=[0.4, 0.9, 1.6],
+        dir=[-0.25, -0.5, -0.8],
+        diffuse=[0.22] * 3,
+        specular=[0.05] * 3,
+        castshadow=False,
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
     )
     _add_picture(spec, "wood", textures.wood(512, seed=5))
@@ -170,21 +178,31 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
     collider.friction = [0.8, 0.01, 0.001]
     grey = spec.add_material(name="floor", rgba=[0.55, 0.57, 0.58, 1], specular=0.0, shininess=0.0)
     world.add_geom(
-        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[4, 4, 0.1], pos=[0, 0, -0.74], material=grey.name,
-        group=_VISUAL_GROUP, contype=_FIXED, conaffinity=_BALL | _OUTSIDE,
+        name="floor",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        size=[4, 4, 0.1],
+        pos=[0, 0, -0.74],
+        material=grey.name,
+        group=_VISUAL_GROUP,
+        contype=_FIXED,
+        conaffinity=_BALL | _OUTSIDE,
     )
     world.add_geom(
-        name="wall", type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.02, 3.0, 1.8], pos=[-1.9, 0, 0.5],
-        rgba=[0.66, 0.69, 0.70, 1], group=_VISUAL_GROUP, contype=0, conaffinity=0,
+        name="wall",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=[0.02, 3.0, 1.8],
+        pos=[-1.9, 0, 0.5],
+        rgba=[0.66, 0.69, 0.70, 1],
+        group=_VISUAL_GROUP,
+        contype=0,
+        conaffinity=0,
     )
 
 
 def _add_picture(spec: mujoco.MjSpec, name: str, picture: np.ndarray) -> None:
     """A 2-D texture and a material of the same name."""
     rows, columns, _ = picture.shape
-    texture = spec.add_texture(
-        name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=columns, height=rows, nchannel=3
-    )
+    texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=columns, height=rows, nchannel=3)
     texture.data = np.ascontiguousarray(picture).tobytes()
     material = spec.add_material(name=name, specular=0.1, shininess=0.2)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
@@ -225,7 +243,10 @@ def _equip_robots(spec: mujoco.MjSpec) -> None:
         gripper.set_to_position(kp=_GRIPPER_STIFFNESS, kv=_GRIPPER_DAMPING)
         gripper.forcelimited, gripper.forcerange = True, [-_GRIPPER_FORCE, _GRIPPER_FORCE]
         coupling = spec.add_equality(
-            name=f"{arm}_fingers", type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT, name1=mimic,
+            name=f"{arm}_fingers",
+            type=mujoco.mjtEq.mjEQ_JOINT,
+            objtype=mujoco.mjtObj.mjOBJ_JOINT,
+            name1=mimic,
             name2=finger,
         )
         coupling.data[:5] = [0, 1, 0, 0, 0]
@@ -247,9 +268,18 @@ def _add_pad_contacts(spec: mujoco.MjSpec, finger: str, own: int) -> None:
     for row, x in enumerate(np.linspace(-height + _PAD_GRAIN, height - _PAD_GRAIN, 3)):
         for column, z in enumerate(np.linspace(-length + _PAD_GRAIN, length - _PAD_GRAIN, 13)):
             spec.body(f"{finger}_link").add_geom(
-                name=f"{finger}_grain_{row}_{column}", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[_PAD_GRAIN, 0, 0],
-                pos=[x, -inwards * _PAD_GRAIN, z], group=_COLLISION_GROUP, mass=0.0, contype=0, conaffinity=_OUTSIDE,
-                condim=3, priority=1, friction=[1.3, 0.01, 0.001], solref=[0.006, 1.0],
+                name=f"{finger}_grain_{row}_{column}",
+                type=mujoco.mjtGeom.mjGEOM_SPHERE,
+                size=[_PAD_GRAIN, 0, 0],
+                pos=[x, -inwards * _PAD_GRAIN, z],
+                group=_COLLISION_GROUP,
+                mass=0.0,
+                contype=0,
+                conaffinity=_OUTSIDE,
+                condim=3,
+                priority=1,
+                friction=[1.3, 0.01, 0.001],
+                solref=[0.006, 1.0],
                 solimp=[0.95, 0.99, 0.001, 0.5, 2.0],
             )
 
@@ -269,17 +299,30 @@ def _add_object(spec: mujoco.MjSpec, name: str, model: ObjectModel, *, dynamic: 
     for k, ((low, low_radius), (high, high_radius)) in enumerate(pairwise(model.outer)):
         radius = min(low_radius, high_radius)
         body.add_geom(
-            name=f"{name}_outside_{k}", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[radius, (high - low) / 2, 0],
-            pos=[0, 0, (low + high) / 2], group=_COLLISION_GROUP, mass=0.0,
-            contype=_OUTSIDE, conaffinity=_OUTSIDE, friction=[1.0, 0.01, 0.001],
+            name=f"{name}_outside_{k}",
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+            size=[radius, (high - low) / 2, 0],
+            pos=[0, 0, (low + high) / 2],
+            group=_COLLISION_GROUP,
+            mass=0.0,
+            contype=_OUTSIDE,
+            conaffinity=_OUTSIDE,
+            friction=[1.0, 0.01, 0.001],
         )
     foot = 0.004
     ring = model.outer[0][1] - foot
     for k, angle in enumerate(np.arange(8) * np.pi / 4):
         body.add_geom(
-            name=f"{name}_foot_{k}", type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[foot, 0, 0],
-            pos=[ring * np.cos(angle), ring * np.sin(angle), foot], group=_COLLISION_GROUP, mass=0.0,
-            contype=_OUTSIDE, conaffinity=_FIXED, condim=4, friction=[0.8, 0.01, 0.001],
+            name=f"{name}_foot_{k}",
+            type=mujoco.mjtGeom.mjGEOM_SPHERE,
+            size=[foot, 0, 0],
+            pos=[ring * np.cos(angle), ring * np.sin(angle), foot],
+            group=_COLLISION_GROUP,
+            mass=0.0,
+            contype=_OUTSIDE,
+            conaffinity=_FIXED,
+            condim=4,
+            friction=[0.8, 0.01, 0.001],
         )
     _add_inner_walls(body, name, model)
 
@@ -303,14 +346,27 @@ def _add_inner_walls(body: mujoco.MjsBody, name: str, model: ObjectModel) -> Non
             quaternion = np.empty(4)
             mujoco.mju_mat2Quat(quaternion, rotation.ravel())
             body.add_geom(
-                name=f"{name}_wall_{piece}_{k}", type=mujoco.mjtGeom.mjGEOM_BOX,
+                name=f"{name}_wall_{piece}_{k}",
+                type=mujoco.mjtGeom.mjGEOM_BOX,
                 size=[model.wall / 2, max(r0, r1) * np.tan(half_angle), length / 2],
-                pos=[middle * np.cos(angle), middle * np.sin(angle), (z0 + z1) / 2], quat=quaternion,
-                group=_COLLISION_GROUP, mass=0.0, contype=_WALL, conaffinity=_BALL, condim=1,
+                pos=[middle * np.cos(angle), middle * np.sin(angle), (z0 + z1) / 2],
+                quat=quaternion,
+                group=_COLLISION_GROUP,
+                mass=0.0,
+                contype=_WALL,
+                conaffinity=_BALL,
+                condim=1,
             )
     body.add_geom(
-        name=f"{name}_floor", type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[model.outer[0][1] - 0.001, model.floor / 2, 0],
-        pos=[0, 0, model.floor / 2], group=_COLLISION_GROUP, mass=0.0, contype=_WALL, conaffinity=_BALL, condim=1,
+        name=f"{name}_floor",
+        type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+        size=[model.outer[0][1] - 0.001, model.floor / 2, 0],
+        pos=[0, 0, model.floor / 2],
+        group=_COLLISION_GROUP,
+        mass=0.0,
+        contype=_WALL,
+        conaffinity=_BALL,
+        condim=1,
     )
 
 
@@ -336,22 +392,29 @@ def _shell_inertia(model: ObjectModel) -> tuple[float, list[float], list[float]]
 
 def _add_vessel_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, model: ObjectModel) -> None:
     circumference = 2 * np.pi * max(radius for _, radius in model.outer)
-    picture = textures.label(
-        circumference, model.height, model.texture.base, model.texture.inks, model.texture.seed
-    )
+    picture = textures.label(circumference, model.height, model.texture.base, model.texture.inks, model.texture.seed)
     # MuJoCo puts v = 0 at the first row; the strip after the label is plain.
     strip = round(picture.shape[0] * (1 / LABEL_SHARE - 1))
     plain = np.full((strip, picture.shape[1], 3), model.texture.base, np.uint8)
     _add_picture(spec, f"{name}_label", np.concatenate([picture[::-1], plain]))
     mesh = vessel(model.outer, model.wall, model.floor)
     spec.add_mesh(
-        name=f"{name}_visual", uservert=mesh.vertices.ravel().tolist(), userface=mesh.faces.ravel().tolist(),
-        usernormal=mesh.normals.ravel().tolist(), usertexcoord=mesh.texture.ravel().tolist(),
+        name=f"{name}_visual",
+        uservert=mesh.vertices.ravel().tolist(),
+        userface=mesh.faces.ravel().tolist(),
+        usernormal=mesh.normals.ravel().tolist(),
+        usertexcoord=mesh.texture.ravel().tolist(),
         inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
     )
     body.add_geom(
-        name=f"{name}_visual", type=mujoco.mjtGeom.mjGEOM_MESH, meshname=f"{name}_visual", material=f"{name}_label",
-        group=_VISUAL_GROUP, contype=0, conaffinity=0, mass=0.0,
+        name=f"{name}_visual",
+        type=mujoco.mjtGeom.mjGEOM_MESH,
+        meshname=f"{name}_visual",
+        material=f"{name}_label",
+        group=_VISUAL_GROUP,
+        contype=0,
+        conaffinity=0,
+        mass=0.0,
     )
 
 
@@ -369,9 +432,16 @@ def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects) -> None:
             )
         body.pos = home
         body.add_geom(
-            name=ball_name(k), type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[drink.radius, 0, 0], density=drink.density,
-            rgba=drink.colour, group=_VISUAL_GROUP, contype=_BALL, conaffinity=_BALL | _WALL | _FIXED | _LEFT | _RIGHT,
-            condim=1, solref=[0.008, 1.0],
+            name=ball_name(k),
+            type=mujoco.mjtGeom.mjGEOM_SPHERE,
+            size=[drink.radius, 0, 0],
+            density=drink.density,
+            rgba=drink.colour,
+            group=_VISUAL_GROUP,
+            contype=_BALL,
+            conaffinity=_BALL | _WALL | _FIXED | _LEFT | _RIGHT,
+            condim=1,
+            solref=[0.008, 1.0],
         )
 
 

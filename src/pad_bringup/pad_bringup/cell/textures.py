@@ -13,9 +13,7 @@ Colour = tuple[int, int, int]
 PIXELS_PER_METRE = 5000
 
 
-def label(
-    circumference: float, height: float, base: Colour, inks: Sequence[Colour], seed: int
-) -> NDArray[np.uint8]:
+def label(circumference: float, height: float, base: Colour, inks: Sequence[Colour], seed: int) -> NDArray[np.uint8]:
     """A label that wraps around an object without a seam: random shapes of several sizes, all different.
 
     circumference, height: m of the surface that it covers.

@@ -5,7 +5,6 @@ One thread runs physics and all callbacks; another renders a copy of the state, 
 
 from __future__ import annotations
 
-import array
 import queue
 import signal
 import sys
@@ -28,6 +27,7 @@ from std_msgs.msg import Float64MultiArray
 
 from pad_augment.errors import PadAugmentError
 from pad_bringup import names
+from pad_bringup.camera_messages import camera_info_message, image_message
 from pad_bringup.cell.cell import Cell
 from pad_bringup.errors import CellError, PadBringupError
 from pad_msgs.msg import CellOutcome, Keypoint, KeypointArray, ObjectPose, ObjectPoseArray
@@ -42,7 +42,6 @@ _LARGEST_BACKLOG = 0.1
 """s; physics that falls further behind real time slows the clock down rather than racing to catch up."""
 _LARGEST_BURST = 3
 """beats in a row without looking for commands."""
-_CAMERA_FRAME = "camera_color_optical_frame"
 
 
 class SimCell(Node):
@@ -267,7 +266,7 @@ class SimCell(Node):
 
     def _render(self) -> None:
         view = self.cell.camera_view()
-        info = _camera_info(self.cell.camera.matrix, self.cell.camera.width, self.cell.camera.height)
+        info = camera_info_message(self.cell.camera)
         try:
             while (item := self._frames.get()) is not None:
                 when, qpos = item
@@ -275,28 +274,11 @@ class SimCell(Node):
                 stamp = _stamp(when)
                 millimetres = np.clip(np.rint(depth * 1000.0), 0, 65535).astype("<u2")
                 info.header.stamp = stamp
-                self._color_out.publish(_image(rgb, "rgb8", 3, stamp))
-                self._depth_out.publish(_image(millimetres, "16UC1", 2, stamp))
+                self._color_out.publish(image_message(rgb, "rgb8", 3, stamp))
+                self._depth_out.publish(image_message(millimetres, "16UC1", 2, stamp))
                 self._info_out.publish(info)
         finally:
             view.close()
-
-
-def _image(pixels: NDArray[np.generic], encoding: str, bytes_per_pixel: int, stamp: Time) -> Image:
-    message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding)
-    message.header.stamp, message.header.frame_id = stamp, _CAMERA_FRAME
-    message.step = pixels.shape[1] * bytes_per_pixel
-    message.data = array.array("B", np.ascontiguousarray(pixels).tobytes())
-    return message
-
-
-def _camera_info(matrix: NDArray[np.float64], width: int, height: int) -> CameraInfo:
-    message = CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5)
-    message.header.frame_id = _CAMERA_FRAME
-    message.k = matrix.ravel().tolist()
-    message.r = np.eye(3).ravel().tolist()
-    message.p = np.c_[matrix, np.zeros(3)].ravel().tolist()
-    return message
 
 
 def _pose(matrix: NDArray[np.float64]) -> Pose:

@@ -127,9 +127,7 @@ def _add_skin_material(spec: mujoco.MjSpec) -> None:
     nail = np.clip((along - 0.925) / 0.01, 0, 1) * np.clip((0.985 - along) / 0.005, 0, 1)
     image = image + nail * np.clip((dorsal - 0.84) / 0.03, 0, 1) * (_NAIL - image)
     pixels = (np.clip(image, 0, 1) * 255).astype(np.uint8)
-    texture = spec.add_texture(
-        name=_SKIN, type=mujoco.mjtTexture.mjTEXTURE_2D, width=size, height=size, nchannel=3
-    )
+    texture = spec.add_texture(name=_SKIN, type=mujoco.mjtTexture.mjTEXTURE_2D, width=size, height=size, nchannel=3)
     texture.data = pixels.tobytes()
     material = spec.add_material(name=_SKIN, specular=0.15, shininess=0.2)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = _SKIN

@@ -48,9 +48,7 @@ class MessageFactory:
 
     def camera_info(self, camera: Camera, stamp: float) -> Any:
         """sensor_msgs/CameraInfo of a camera without distortion."""
-        roi = self._new(
-            "sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
-        )
+        roi = self._new("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
         return self._new(
             "sensor_msgs/msg/CameraInfo",
             header=self._header(stamp, CAMERA_FRAME),
