@@ -73,10 +73,26 @@ class KeypointSpec(_Model):
     position_in_object: tuple[float, float, float] | None = None
 
 
+class SegmentSpec(_Model):
+    """One part of one arm's timeline, set by hand; `start` and `end` are seconds after the recording's first frame.
+
+    Only what matters has to be given: grounding fills the gaps between an arm's segments.
+    """
+
+    arm: Literal["left", "right"]
+    kind: Literal["motion", "idle", "async_skill", "sync_skill"]
+    start: float = Field(ge=0.0, le=86400.0)
+    end: float = Field(ge=0.0, le=86400.0)
+    stage: str = Field(default="", max_length=64)
+    object: str = ""
+    reference: str = ""
+
+
 class TaskSpec(_Model):
     """A bimanual task: the template of its stages, its objects, and (once annotated) its keypoints.
 
     Keypoints are ordered as in `keypoints`; a template without annotation orders them by object, then by group.
+    `segments` is the timeline of one recording where a person has set it; empty lets grounding find it.
     """
 
     name: str
@@ -84,6 +100,7 @@ class TaskSpec(_Model):
     objects: dict[str, ObjectSpec] = Field(min_length=1, max_length=16)
     stages: tuple[StageSpec, ...] = Field(default=(), max_length=64)
     keypoints: tuple[KeypointSpec, ...] = Field(default=(), max_length=1024)
+    segments: tuple[SegmentSpec, ...] = Field(default=(), max_length=1024)
     success: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -106,7 +123,28 @@ class TaskSpec(_Model):
             raise ValueError(f"stage names {doubles} occur more than once")
         if self.keypoints:
             self._check_keypoints()
+        self._check_segments()
         return self
+
+    def _check_segments(self) -> None:
+        stages = [stage.name for stage in self.stages]
+        for segment in self.segments:
+            where = f"segment of the {segment.arm} arm from {segment.start:g} to {segment.end:g} s"
+            if segment.start >= segment.end:
+                raise ValueError(f"{where} ends before it begins")
+            for role in (segment.object, segment.reference):
+                if role and role not in self.objects:
+                    raise ValueError(f"{where} uses unknown object {role!r}; known: {', '.join(self.objects)}")
+            if segment.stage and segment.stage not in stages:
+                raise ValueError(f"{where} uses unknown stage {segment.stage!r}; known: {', '.join(stages) or 'none'}")
+        for arm in ("left", "right"):
+            mine = sorted((s for s in self.segments if s.arm == arm), key=lambda s: s.start)
+            for before, after in zip(mine, mine[1:]):
+                if after.start < before.end:
+                    raise ValueError(
+                        f"segments of the {arm} arm overlap: {before.start:g} to {before.end:g} s and "
+                        f"{after.start:g} to {after.end:g} s"
+                    )
 
     def _check_keypoints(self) -> None:
         doubles = _doubles(k.name for k in self.keypoints)
