@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,6 +24,8 @@ SixPositive = Annotated[tuple[float, ...], Field(min_length=6, max_length=6)]
 ARMS = ("left", "right")
 # The frame that the closed-form solution of the UR family works in, relative to base_link: turned by pi about z.
 _UR_BASE = geometry.make_pose(np.diag([-1.0, -1.0, 1.0]), np.zeros(3))
+_CONTINUOUS = 0.4
+"""rad; a larger joint step between two poses may be a change of the arm's posture, which is then searched for."""
 
 
 class ArmProfile(BaseModel):
@@ -192,21 +195,68 @@ class Robot:
         """
         targets = np.asarray(poses, dtype=np.float64)
         near = self.home[arm] if seed is None else np.asarray(seed, dtype=np.float64)
-        if self.arms[arm].ik == "numeric":
-            return self._numeric_path(arm, targets, near)
-        candidates = self._candidates(arm, targets)
-        path = self._chain_of_branches(arm, candidates, near)
-        low, high = self.lower_limits[arm], self.upper_limits[arm]
-        if ((path >= low) & (path <= high)).all():
-            return path
-        # The shortest chain winds a joint past its limit: search again with the limits inside the search.
-        return self._chain_within_limits(arm, candidates, near)
+        joints, failures = self.ik_paths(arm, targets, [len(targets)], near[None])
+        if failures[0] is not None:
+            raise failures[0]
+        return joints
 
-    def _candidates(self, arm: int, targets: FloatArray) -> FloatArray:
-        """(K, 8, 6) all closed-form solutions in (-pi, pi], nan where a pose has fewer than eight."""
-        to_flange = geometry.inverse(self._bases[arm] @ _UR_BASE) @ targets @ self._tool_to_flange[arm]
-        out = inverse(UR5E, to_flange)
-        unreachable = np.flatnonzero(np.isnan(out[..., 0]).all(-1))
+    def ik_paths(
+        self, arm: int, poses: FloatArray, lengths: Sequence[int], seeds: FloatArray
+    ) -> tuple[FloatArray, list[IkError | None]]:
+        """`ik_path` for B paths at once, one after the other in `poses` (S, 4, 4).
+
+        lengths: poses of each path. seeds: (B, 6) rad.
+
+        Returns:
+            (S, 6) rad, and per path why it cannot be followed; rows of such a path are of no use.
+        """
+        starts = np.cumsum([0, *lengths])
+        failures: list[IkError | None] = [None] * len(lengths)
+        if self.arms[arm].ik == "numeric":
+            joints = np.empty((len(poses), 6))
+            for index, seed in enumerate(seeds):
+                span = slice(starts[index], starts[index + 1])
+                try:
+                    joints[span] = self._numeric_path(arm, poses[span], seed)
+                except IkError as error:
+                    failures[index] = error
+            return joints, failures
+        candidates = inverse(UR5E, geometry.inverse(self._bases[arm] @ _UR_BASE) @ poses @ self._tool_to_flange[arm])
+        joints, good = self._within_branches(arm, candidates, starts, seeds)
+        for index in np.flatnonzero(~good):
+            span = slice(starts[index], starts[index + 1])
+            try:
+                joints[span] = self._best_chain(arm, poses[span], candidates[span], seeds[index])
+            except IkError as error:
+                failures[index] = error
+        return joints, failures
+
+    def _within_branches(
+        self, arm: int, candidates: FloatArray, starts: NDArray[np.intp], seeds: FloatArray
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """(S, 6) each path in the one of its eight branches with the least squared steps, and (B,) whether that will do.
+
+        It will where no step is so large that changing the branch on the way could be the smoother choice.
+        """
+        steps = np.empty_like(candidates)
+        steps[1:] = self._steps_between(arm, candidates[:-1], candidates[1:])
+        steps[starts[:-1]] = self._steps_between(arm, seeds[:, None], candidates[starts[:-1]])
+        cost = np.nan_to_num(np.add.reduceat((steps**2).sum(-1), starts[:-1], axis=0), nan=np.inf)
+        branch = cost.argmin(1)
+        moves = steps[np.arange(len(steps)), np.repeat(branch, np.diff(starts))]
+        largest = np.abs(moves).max(-1)
+        largest[starts[:-1]] = 0.0  # from the seed
+        good = np.isfinite(cost.min(1)) & (np.maximum.reduceat(largest, starts[:-1]) < _CONTINUOUS)
+        joints = np.empty_like(moves)
+        # Sums of each path alone: a failed one must not reach into the next.
+        for index in range(len(seeds)):
+            span = slice(starts[index], starts[index + 1])
+            joints[span] = seeds[index] + np.cumsum(moves[span], axis=0)
+        inside = ((joints >= self.lower_limits[arm]) & (joints <= self.upper_limits[arm])).all(-1)
+        return joints, good & np.logical_and.reduceat(inside, starts[:-1])
+
+    def _best_chain(self, arm: int, targets: FloatArray, candidates: FloatArray, near: FloatArray) -> FloatArray:
+        unreachable = np.flatnonzero(np.isnan(candidates[..., 0]).all(-1))
         if len(unreachable):
             index = int(unreachable[0])
             raise IkError(
@@ -214,13 +264,18 @@ class Robot:
                 arm,
                 index,
             )
-        return out
+        path = self._chain_of_branches(arm, candidates, near)
+        low, high = self.lower_limits[arm], self.upper_limits[arm]
+        if ((path >= low) & (path <= high)).all():
+            return path
+        # The shortest chain winds a joint past its limit: search again with the limits inside the search.
+        return self._chain_within_limits(arm, candidates, near)
 
     def _steps_between(self, arm: int, before: FloatArray, after: FloatArray) -> FloatArray:
         """Joint steps; a joint that can make a whole turn takes the shorter way round."""
         step = after - before
         whole_turn = self.upper_limits[arm] - self.lower_limits[arm] > 2 * np.pi + 1e-9
-        return np.where(whole_turn, (step + np.pi) % (2 * np.pi) - np.pi, step)
+        return np.asarray(step - 2 * np.pi * whole_turn * np.rint(step / (2 * np.pi)))
 
     def _chain_of_branches(self, arm: int, candidates: FloatArray, near: FloatArray) -> FloatArray:
         """(K, 6) the chain of candidates (K, 8, 6) with the least squared steps, unwrapped from `near`."""

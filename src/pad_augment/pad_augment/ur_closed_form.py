@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pad_parse import geometry
-
 FloatArray = NDArray[np.float64]
 
 # A pose that a joint can only just reach lies beyond the arc cosine's range by round-off.
@@ -55,39 +53,59 @@ def inverse(model: UrGeometry, poses: ArrayLike) -> FloatArray:
     """
     g = model
     target = np.asarray(poses, dtype=np.float64)
-    x, y = target[..., 0, 3], target[..., 1, 3]
+    rotation = target[..., :3, :3]
+    x, y, z = target[..., 0, 3, None], target[..., 1, 3, None], target[..., 2, 3, None]
     # The wrist centre lies d6 behind the flange; seen from above, it keeps the distance d4 from the arm's plane.
-    wrist_x, wrist_y = x - g.d6 * target[..., 0, 2], y - g.d6 * target[..., 1, 2]
+    wrist_x, wrist_y = x - g.d6 * rotation[..., 0, 2, None], y - g.d6 * rotation[..., 1, 2, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         lean = _arc_cosine(g.d4 / np.hypot(wrist_x, wrist_y))
-    shoulder = np.arctan2(wrist_y, wrist_x) + np.pi / 2
-    q1 = np.repeat(shoulder[..., None] + np.stack([lean, -lean], -1), 4, axis=-1)
-
-    target = target[..., None, :, :]
+    # Axes: (..., shoulder 2); then (..., shoulder 2, wrist 2); then (..., shoulder 2, wrist 2, elbow 2).
+    q1 = np.arctan2(wrist_y, wrist_x) + np.pi / 2 + lean * np.array([1.0, -1.0])
     s1, c1 = np.sin(q1), np.cos(q1)
-    height = (target[..., 0, 3] * s1 - target[..., 1, 3] * c1 - g.d4) / g.d6
-    q5 = _arc_cosine(height) * np.array([1.0, 1.0, -1.0, -1.0] * 2)
+    q5 = _arc_cosine((x * s1 - y * c1 - g.d4) / g.d6)[..., None] * np.array([1.0, -1.0])
 
-    # The rows of the flange's rotation along the normal of the arm's plane.
-    across = target[..., 0, :3] * s1[..., None] - target[..., 1, :3] * c1[..., None]
-    s5 = np.sin(q5)
-    free = np.abs(s5) < _WRIST_SINGULAR
+    # The rows of the flange's rotation along the normal of the arm's plane, and along the arm in it.
+    first, second = rotation[..., None, 0, :], rotation[..., None, 1, :]
+    across = first * s1[..., None] - second * c1[..., None]
+    along = (first * c1[..., None] + second * s1[..., None])[..., None, :]
+    up = rotation[..., None, None, 2, :]
+    s5, c5 = np.sin(q5), np.cos(q5)
     sign = np.where(s5 < 0, -1.0, 1.0)
-    q6 = np.where(free, 0.0, np.arctan2(-across[..., 1] * sign, across[..., 0] * sign))
+    q6 = np.arctan2(-across[..., None, 1] * sign, across[..., None, 0] * sign)
+    q6 = np.where(np.abs(s5) < _WRIST_SINGULAR, 0.0, q6)
+    s6, c6 = np.sin(q6), np.cos(q6)
 
-    # What is left is a planar arm of two links from joint 2 to joint 4.
-    hand = _link(q5, g.d5, 0.0, -1) @ _link(q6, g.d6, 0.0, 0)
-    forearm = geometry.inverse(_link(q1, g.d1, 0.0, 1)) @ target @ geometry.inverse(hand)
-    px, py = forearm[..., 0, 3], forearm[..., 1, 3]
+    # What is left is a planar arm of two links: place and direction of the frame after joint 4, in the arm's plane.
+    back = (g.d5 * s6, g.d5 * c6, -g.d6)
+    axis = (c5 * c6, -c5 * s6, -s5)
+    px = (x * c1 + y * s1)[..., None] + _dot(along, back)
+    py = (z - g.d1)[..., None] + _dot(up, back)
     bend = _arc_cosine((px**2 + py**2 - g.a2**2 - g.a3**2) / (2 * g.a2 * g.a3))
-    q3 = bend * np.array([1.0, -1.0] * 4)
-    q2 = np.arctan2(py, px) - np.arctan2(g.a3 * np.sin(q3), g.a2 + g.a3 * np.cos(q3))
-    q4 = np.arctan2(forearm[..., 1, 0], forearm[..., 0, 0]) - q2 - q3
+    q3 = bend[..., None] * np.array([1.0, -1.0])
+    q2 = np.arctan2(py, px)[..., None] - np.arctan2(g.a3 * np.sin(q3), g.a2 + g.a3 * np.cos(q3))
+    q4 = np.arctan2(_dot(up, axis), _dot(along, axis))[..., None] - q2 - q3
 
-    solutions = np.stack([q1, q2, q3, q4, q5, q6], -1)
-    solutions = np.pi - (np.pi - solutions) % (2 * np.pi)
-    solutions[~np.isfinite(solutions).all(-1)] = np.nan
-    return np.asarray(solutions)
+    solutions = np.empty((*target.shape[:-2], 2, 2, 2, 6))
+    solutions[..., 0] = _wrapped(q1)[..., None, None]
+    solutions[..., 1] = _wrapped(q2)
+    solutions[..., 2] = _wrapped(q3)
+    solutions[..., 3] = _wrapped(q4)
+    solutions[..., 4] = _wrapped(q5)[..., None]
+    solutions[..., 5] = _wrapped(q6)[..., None]
+    solutions = solutions.reshape(*target.shape[:-2], 8, 6)
+    # A branch that fails has failed in joint 4, whose angle needs all the others.
+    solutions[np.isnan(solutions[..., 3])] = np.nan
+    return solutions
+
+
+def _dot(rows: FloatArray, vector: tuple[FloatArray, FloatArray, FloatArray | float]) -> FloatArray:
+    """Product of rows (..., 3) with a vector whose parts broadcast over (...)."""
+    return np.asarray(rows[..., 0] * vector[0] + rows[..., 1] * vector[1] + rows[..., 2] * vector[2])
+
+
+def _wrapped(angle: FloatArray) -> FloatArray:
+    """The angle in (-pi, pi]."""
+    return np.asarray(angle - 2 * np.pi * np.ceil((angle - np.pi) / (2 * np.pi)))
 
 
 def _arc_cosine(value: FloatArray) -> FloatArray:
