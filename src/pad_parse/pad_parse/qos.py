@@ -28,3 +28,6 @@ STATUS = _keep_last(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 
 LATCHED = _keep_last(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Markers of static things, robot description, static transforms: a late joiner gets the last message."""
+
+TRANSFORMS = _keep_last(100, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""/tf, as tf2 itself offers it."""

@@ -1,143 +1,133 @@
 """Node: camera topics in, `/pad/hands` out (gripper poses of the person's hands in the task frame)."""
 
+from __future__ import annotations
+
 import sys
 import time
+from collections import deque
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Point
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
+from visualization_msgs.msg import MarkerArray
 
-from pad_msgs.msg import Hand, HandArray
-from pad_parse import geometry, qos
+from pad_msgs.msg import HandArray
+from pad_parse import qos
 from pad_parse.camera import Camera
 from pad_parse.errors import CameraError, PadParseError
 from pad_parse.hands import OnnxHandEstimator
-from pad_parse.hands.live import LiveHand, LiveHands
-from pad_parse.nodes.camera_stream import COLOUR, CameraStream
+from pad_parse.hands.live import LiveHands
+from pad_parse.nodes.camera_stream import COLOUR, INFO, CameraStream
+from pad_parse.nodes.hand_messages import SIDES, hand_array, hand_markers
+from pad_parse.nodes.parameters import calibrated_camera, declare
+from pad_parse.nodes.running import run_node
+from pad_parse.nodes.transforms import TransformOutput
 from pad_parse.recording.images import colour_image, depth_image, stamp_seconds
+
+_MARKER_PERIOD = 0.1  # s, image stamps
 
 
 class HandTracker(Node):
-    """Publishes HandArray for every colour image, with its depth where `use_depth` is set."""
+    """Publishes HandArray for every colour image, with its depth where `use_depth` is set.
+
+    `fault` holds the message of an error that must end the process.
+    """
 
     def __init__(self) -> None:
         super().__init__("hand_tracker")
-        self._declare("calibration", "", "Camera YAML with its pose in the task frame.")
-        self._declare("use_depth", True, "Wait for the aligned depth image of each colour image.")
-        self._declare("camera_timeout", 10.0, "Seconds without an image after which the node gives up.")
         self.fault = ""
-        path = self.get_parameter("calibration").value
-        if not path:
-            raise CameraError("parameter 'calibration' is missing; set it with --ros-args -p calibration:=CAMERA.yaml")
-        self._calibration = Camera.load(path)
-        if self._calibration.transform_camera_to_task is None:
-            raise CameraError(f"{path} lacks transform_camera_to_task; calibrate the camera to the task frame")
-        use_depth = bool(self.get_parameter("use_depth").value)
+        declare(self, "calibration", "", "Camera YAML with its pose in the task frame.")
+        use_depth = declare(self, "use_depth", True, "Wait for the aligned depth image of each colour image.")
+        self._camera_timeout = declare(
+            self, "camera_timeout", 10.0, "Seconds without an image until the node gives up.", limits=(0.5, 600.0)
+        )
+        self._calibration = calibrated_camera(self)
         self._estimator = OnnxHandEstimator()
         self._hands: LiveHands | None = None
-        self._count, self._busy = 0, 0.0
+        self._busy: deque[float] = deque(maxlen=300)
+        self._count, self._newest, self._marked = 0, -np.inf, -np.inf
+        self._seen = np.zeros(len(SIDES), int)
         self._publisher = self.create_publisher(HandArray, "/pad/hands", qos.LATEST)
+        self._markers_out = self.create_publisher(MarkerArray, "/pad/markers", qos.STATUS)
+        self._transforms = TransformOutput(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATUS)
-        self._stream = CameraStream(self, self._process, self._on_info, use_depth=use_depth)
+        self._stream = CameraStream(self, self._on_frame, self._on_info, use_depth=bool(use_depth))
         # Wall time on purpose: a dead camera also stops a simulated clock.
+        self._started = self._watched = time.monotonic()
         self.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
-
-    def _declare(self, name: str, default: object, description: str) -> None:
-        self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True))
 
     def _on_info(self, message: CameraInfo) -> None:
         if self._hands is not None:
             return
-        camera = Camera(
-            np.array(message.k).reshape(3, 3),
-            message.width,
-            message.height,
-            self._calibration.transform_camera_to_task,
-        )
+        pose = self._calibration.transform_camera_to_task
+        try:
+            camera = Camera(np.array(message.k).reshape(3, 3), message.width, message.height, pose)
+        except CameraError as error:
+            self.fault = f"{INFO}: {error}"
+            return
         self._hands = LiveHands(camera, self._estimator)
 
-    def _process(self, colour: Image, depth: Image | None) -> None:
+    def _on_frame(self, colour: Image, depth: Image | None) -> None:
         if self._hands is None:
             return
         began = time.monotonic()
-        rgb = colour_image(colour)
-        hands = self._hands.step(rgb, None if depth is None else depth_image(depth), stamp_seconds(colour.header))
-        message = HandArray()
-        message.header.stamp = colour.header.stamp
-        message.header.frame_id = "task_frame"
-        message.hands = [_hand_message(hand) for hand in hands]
-        self._publisher.publish(message)
+        stamp = colour.header.stamp
+        self._newest = stamp_seconds(colour.header)
+        try:
+            rgb, metres = colour_image(colour), None if depth is None else depth_image(depth)
+            hands = self._hands.step(rgb, metres, self._newest)
+        except PadParseError as error:
+            self.fault = str(error)
+            self.get_logger().fatal(self.fault)
+            return
+        self._publisher.publish(hand_array(hands, stamp))
+        self._busy.append(time.monotonic() - began)
         self._count += 1
-        self._busy += time.monotonic() - began
+        self._seen[[hand.side for hand in hands]] += 1
+        # A stamp that goes back is a recording that was started anew.
+        if not 0 <= self._newest - self._marked < _MARKER_PERIOD:
+            self._marked = self._newest
+            self._markers_out.publish(hand_markers(hands, stamp))
+            self._transforms.moving({f"human/{SIDES[h.side]}_gripper": h.gripper_pose for h in hands}, stamp)
 
     def _watch(self) -> None:
         silence = self._stream.silence
-        if silence > float(self.get_parameter("camera_timeout").value):
+        if silence > self._camera_timeout:
             self.fault = (
                 f"no frame on {COLOUR} for {silence:.0f} s; start the camera (or the cell), and check the topic names"
             )
+        elif self._hands is None and time.monotonic() - self._started > self._camera_timeout:
+            self.fault = f"images arrive but no {INFO}; the camera driver must publish it"
+        if self.fault:
             self.get_logger().fatal(self.fault)
             return
-        status = DiagnosticStatus()
-        status.name, status.hardware_id = "hand_tracker", "camera"
-        status.level = DiagnosticStatus.OK if self._count else DiagnosticStatus.WARN
-        status.message = f"{self._count} images/s" if self._count else "no images"
-        mean = 1e3 * self._busy / max(self._count, 1)
-        status.values = [KeyValue(key="mean_ms", value=f"{mean:.1f}"), KeyValue(key="rate_hz", value=str(self._count))]
-        report = DiagnosticArray()
+        report = DiagnosticArray(status=[self._status()])
         report.header.stamp = self.get_clock().now().to_msg()
-        report.status = [status]
         self._diagnostics.publish(report)
-        self._count, self._busy = 0, 0.0
 
-
-def _hand_message(hand: LiveHand) -> Hand:
-    message = Hand()
-    message.side = Hand.LEFT if hand.side == 0 else Hand.RIGHT
-    x, y, z, w = geometry.quaternion_xyzw(hand.gripper_pose)
-    pose = message.gripper_pose
-    pose.position.x, pose.position.y, pose.position.z = (float(v) for v in hand.gripper_pose[:3, 3])
-    pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w = (
-        float(x),
-        float(y),
-        float(z),
-        float(w),
-    )
-    message.opening = hand.opening
-    message.state = Hand.VISIBLE
-    message.presence = hand.presence
-    message.landmarks = [Point(x=float(p[0]), y=float(p[1]), z=float(p[2])) for p in hand.landmarks]
-    return message
+    def _status(self) -> DiagnosticStatus:
+        now = time.monotonic()
+        span, self._watched = max(now - self._watched, 1e-3), now
+        status = DiagnosticStatus(name="hand_tracker", hardware_id="camera", level=DiagnosticStatus.OK)
+        values = {"rate_hz": f"{self._count / span:.1f}", "unpaired_images": str(self._stream.unpaired)}
+        if self._count:
+            status.message = "tracking"
+            values["age_ms"] = f"{1e3 * (self.get_clock().now().nanoseconds * 1e-9 - self._newest):.0f}"
+            values["busy_p95_ms"] = f"{1e3 * np.percentile(list(self._busy), 95):.1f}"
+            values |= {f"visible_{side}": f"{n / self._count:.2f}" for side, n in zip(SIDES, self._seen, strict=True)}
+        else:
+            status.level, status.message = DiagnosticStatus.WARN, "no images"
+        self._count = 0
+        self._seen[:] = 0
+        status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+        return status
 
 
 def main() -> None:
     """Run the node; exit code 2 and one line on a bad parameter or a camera that stays silent."""
-    rclpy.init()
-    code = 0
-    try:
-        node = HandTracker()
-    except PadParseError as error:
-        print(f"hand_tracker: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        sys.exit(2)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        while rclpy.ok() and not node.fault:
-            executor.spin_once(timeout_sec=0.5)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        code = 2 if node.fault else 0
-        node.destroy_node()
-        rclpy.try_shutdown()
-    sys.exit(code)
+    sys.exit(run_node("hand_tracker", HandTracker))
 
 
 if __name__ == "__main__":
