@@ -5,6 +5,7 @@ OWN = ("setup", "doctor", "test")  # what the bootstrap does by itself
 # The rest is pad_bringup.cli; a test holds the two lists together.
 CLI = {
     "demo": "the main job: demonstration, parse, augment, distill, run in the cell, report   (./pad demo pour)",
+    "annotate": "click and name the keypoints of a recording in the browser",
     "parse": "recording -> demonstration (.demo.h5)",
     "augment": "demonstration -> dataset of many demonstrations",
     "distill": "dataset -> policy folder",

@@ -94,6 +94,40 @@ def demo(
 
 
 @app.command()
+def annotate(
+    recording: Annotated[Path, typer.Argument(help="Recording (bag, RGB-D folder or video) to annotate.")],
+    task: Annotated[
+        str | None, typer.Option(help="Task whose objects, groups and stages to begin with: a name, or its YAML file.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="First port on 127.0.0.1 to try.", min=1, max=65535)] = 8090,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
+    seconds: Annotated[float | None, typer.Option(help="End by itself after this many seconds.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Click and name the keypoints of a recording in the browser, look at their tracks, edit the time line."""
+    from pad_augment.errors import PadAugmentError
+    from pad_bringup.timeline import propose_segments
+    from pad_parse.annotator import annotate as serve
+    from pad_parse.errors import PadParseError
+    from pad_parse.recording import open_recording
+    from pad_parse.task import TaskSpec
+
+    source = open_recording(recording)
+    saved = serve(
+        source,
+        TaskSpec.load(task) if task is not None else None,
+        port=port,
+        browser=browser,
+        seconds=seconds,
+        tell=_say,
+        propose=lambda spec, progress: propose_segments(source, spec, progress),
+        errors=(PadParseError, PadAugmentError),
+    )
+    values = {"annotation": str(saved.resolve()) if saved is not None else None}
+    _result(values, as_json, [f"annotation: {saved}" if saved is not None else "nothing was saved"])
+
+
+@app.command()
 def parse(
     recording: Annotated[Path, typer.Argument(help="rosbag2 folder, .mcap file or video.")],
     task: Annotated[str, typer.Option(help="Name of the task, or its YAML file.")] = "pour",

@@ -9,10 +9,10 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
-from pad_bringup.colours import group_colours
 from pad_bringup.errors import ViewerError
 from pad_bringup.urdf_scene import UrdfScene
 from pad_parse import geometry
+from pad_parse.colours import group_colours
 from pad_parse.demonstration import KeypointState
 
 HOST = "127.0.0.1"

@@ -51,6 +51,10 @@ class LiftingError(PadParseError):
     """Pixels could not be lifted to metric points."""
 
 
+class AnnotationError(PadParseError):
+    """An annotation is not complete or does not fit its recording, or its page cannot be served."""
+
+
 class ParseError(PadParseError):
     """A recording could not be made into a demonstration."""
 

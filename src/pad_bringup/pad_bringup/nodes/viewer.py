@@ -17,7 +17,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, JointState
 
 from pad_bringup import names
-from pad_bringup.colours import PALETTE
+from pad_parse.colours import PALETTE
 from pad_bringup.errors import PadBringupError
 from pad_bringup.robot_scene import robot_scene
 from pad_bringup.viewer import Viewer

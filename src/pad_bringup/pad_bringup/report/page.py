@@ -11,11 +11,11 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from pad_bringup.colours import group_colours
 from pad_bringup.files import write_atomically
 from pad_bringup.report import charts
 from pad_bringup.report.content import ReportContent
 from pad_bringup.success import summarise
+from pad_parse.colours import group_colours
 
 _PATH_POINTS = 60  # points of a line in the 3-D view
 

@@ -1,4 +1,4 @@
-"""Colours of keypoint groups, the same in the viewer and in the report."""
+"""Colours of keypoint groups, the same in the annotator, the overlay, the viewer and the reports."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def group_colours(groups: Sequence[str]) -> dict[str, tuple[int, int, int]]:
     """A colour (r, g, b; 0 to 255) for every group, in order of first appearance."""
     distinct = list(dict.fromkeys(groups))
     return {group: PALETTE[i % len(PALETTE)] for i, group in enumerate(distinct)}
+
+
+def as_hex(colour: tuple[int, int, int]) -> str:
+    """`#rrggbb` of a colour (r, g, b; 0 to 255)."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -1,0 +1,84 @@
+"""What the page sends, made into a complete task or refused with a sentence for the person."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pad_parse.errors import AnnotationError, TaskError
+from pad_parse.task import KeypointSpec, TaskSpec
+
+
+class _Points(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    keypoints: tuple[KeypointSpec, ...]
+
+
+def annotated_task(content: Any, width: int, height: int) -> TaskSpec:
+    """The task that a draft describes: a TaskSpec as JSON, every keypoint at a pixel of the first frame.
+
+    The number of points of each group is the number that was clicked; keypoints are put in the order of objects and
+    groups.
+
+    Raises:
+        AnnotationError: incomplete, inconsistent, or points outside the image of `width` x `height` px.
+    """
+    if not isinstance(content, dict):
+        raise AnnotationError("the page sent no task")
+    try:
+        task = TaskSpec.from_yaml(json.dumps(_counted(content)), source="on the page")
+    except TaskError as error:
+        raise AnnotationError(str(error)) from error
+    if not task.keypoints:
+        raise AnnotationError("there is no point yet; click the named points in the first frame")
+    _check_pixels(task.keypoints, width, height)
+    order = {group: i for i, group in enumerate(task.group_names)}
+    ordered = sorted(task.keypoints, key=lambda k: order[k.group])
+    return task.model_copy(update={"keypoints": tuple(ordered)})
+
+
+def clicked_points(content: Any, width: int, height: int) -> tuple[KeypointSpec, ...]:
+    """The keypoints of an unfinished draft, `{"keypoints": [...]}`, as far as they are clicked.
+
+    Raises:
+        AnnotationError: no keypoints, or outside the image.
+    """
+    try:
+        points = _Points.model_validate(content).keypoints
+    except ValidationError as error:
+        raise AnnotationError(f"the page sent no points: {error.errors()[0]['msg']}") from error
+    _check_pixels(points, width, height)
+    return points
+
+
+def _counted(content: dict[str, Any]) -> dict[str, Any]:
+    """The draft with each group's count as clicked; a group without a point is refused here, in plain words."""
+    keypoints, objects = content.get("keypoints"), content.get("objects")
+    if not isinstance(keypoints, list) or not isinstance(objects, dict):
+        return content
+    groups = [k.get("group") for k in keypoints if isinstance(k, dict)]
+    counted = {}
+    for name, spec in objects.items():
+        if not isinstance(spec, dict) or not isinstance(spec.get("groups"), dict):
+            return content
+        empty = [group for group in spec["groups"] if group not in groups]
+        if empty:
+            raise AnnotationError(
+                f"{' and '.join(empty)} of {name} {'has' if len(empty) == 1 else 'have'} no point yet; "
+                "click one in the first frame, or remove the group"
+            )
+        counted[name] = {**spec, "groups": {group: groups.count(group) for group in spec["groups"]}}
+    return {**content, "objects": counted}
+
+
+def _check_pixels(keypoints: tuple[KeypointSpec, ...], width: int, height: int) -> None:
+    for keypoint in keypoints:
+        if keypoint.pixel is None:
+            raise AnnotationError(f"{keypoint.name} has no place in the first frame; click it")
+        u, v = keypoint.pixel
+        if not (0 <= u <= width - 1 and 0 <= v <= height - 1):
+            raise AnnotationError(
+                f"{keypoint.name} at ({u:.0f}, {v:.0f}) lies outside the image of {width} x {height} pixels; move it"
+            )
