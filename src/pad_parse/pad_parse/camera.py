@@ -14,13 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pad_parse import geometry
 from pad_parse.errors import CameraError
+from pad_parse.plain_yaml import PlainYamlError, load_plain_yaml
+
+ASSUMED_HORIZONTAL_FOV = float(np.deg2rad(60.0))
+"""Of a camera about which nothing is known, radians: a phone's or a webcam's, give or take 10 degrees."""
 
 _Row3 = tuple[float, float, float]
 _Row4 = tuple[float, float, float, float]
 
 
-class _CameraFile(BaseModel):
-    """The layout of a camera YAML file."""
+class CameraFile(BaseModel):
+    """The layout of a camera file: sizes in pixels, the pose maps the optical frame to the task frame, metres."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -87,19 +91,19 @@ class Camera:
             CameraError: missing file, no YAML, unknown or missing keys, values that are no camera.
         """
         path = Path(path)
+        if not path.is_file():
+            raise CameraError(f"camera file {path} does not exist; give the calibration YAML of your camera")
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise CameraError(f"camera file {path} does not exist; give the calibration YAML of your camera") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            content = load_plain_yaml(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, PlainYamlError) as error:
             raise CameraError(f"camera file {path} cannot be read: {_one_line(error)}") from error
         try:
-            data = _CameraFile.model_validate(content)
+            data = CameraFile.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "file"
             raise CameraError(
-                f"camera file {path}: {where}: {first['msg']}; known keys: {', '.join(_CameraFile.model_fields)}"
+                f"camera file {path}: {where}: {first['msg']}; known keys: {', '.join(CameraFile.model_fields)}"
             ) from error
         pose = None if data.transform_camera_to_task is None else np.array(data.transform_camera_to_task)
         try:

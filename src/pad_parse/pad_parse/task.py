@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pad_parse.errors import TaskError
+from pad_parse.plain_yaml import PlainYamlError, load_plain_yaml
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 Interval = tuple[float, float]
@@ -230,8 +231,8 @@ class TaskSpec(_Model):
             TaskError: no YAML, unknown keys, inconsistent content.
         """
         try:
-            content = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            content = load_plain_yaml(text)
+        except PlainYamlError as error:
             raise TaskError(f"task {source} is no YAML: {_one_line(error)}") from error
         try:
             return cls.model_validate(content)

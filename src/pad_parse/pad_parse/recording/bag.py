@@ -1,345 +1,241 @@
-"""rosbag2 bags (mcap, sqlite3): colour and aligned depth paired by stamp, read as a stream."""
+"""rosbag2 bags (mcap, sqlite3): colour and aligned depth paired by stamp, or colour alone, read as a stream."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
+from numpy.typing import ArrayLike, NDArray
 
-from pad_parse import geometry
-from pad_parse.camera import Camera
-from pad_parse.errors import CameraError, PadParseError, RecordingError
+from pad_parse.camera import ASSUMED_HORIZONTAL_FOV, Camera
+from pad_parse.errors import PadParseError, RecordingError
+from pad_parse.recording.bag_source import BagSource, one_line, open_source
+from pad_parse.recording.decoding import FrameDecoder
+from pad_parse.recording.ground_truth import read_truth
 from pad_parse.recording.images import colour_image, depth_image, stamp_seconds
-from pad_parse.recording.recording import Frame, FrameCounts, GroundTruth, Recording
+from pad_parse.recording.lens import Lens, lens
+from pad_parse.recording.pairing import PAIRING_TOLERANCE, Kind, in_order, pair_by_stamp
+from pad_parse.recording.recording import Frame, GroundTruth, Recording
+from pad_parse.recording.report import Tally
 from pad_parse.recording.sidecar import load_annotation, load_calibration
+from pad_parse.transforms import frame_tree, pose_matrix
 
 TASK_FRAME = "task_frame"
-PAIRING_TOLERANCE = 0.02
-"""Colour and depth images that lie further apart than this (s) are no pair."""
 
 _IMAGE = "sensor_msgs/msg/Image"
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 _INFO = "sensor_msgs/msg/CameraInfo"
 _TF = "tf2_msgs/msg/TFMessage"
-_WAITING = 8
-"""Images of one kind that wait for their partner; more than this and the oldest is given up."""
-
-_TRUTH_KEYPOINTS = "/ground_truth/keypoints"
-_TRUTH_OBJECTS = "/ground_truth/objects"
-_TRUTH_HANDS = "/ground_truth/hands"
-
-
-@dataclass(frozen=True, eq=False)
-class _Lens:
-    """Maps (H, W) float32 that take the lens distortion out of an image."""
-
-    map_x: NDArray[np.float32]
-    map_y: NDArray[np.float32]
-
-    def rectify(self, image: NDArray[Any], interpolation: int) -> NDArray[Any]:
-        return np.asarray(cv2.remap(image, self.map_x, self.map_y, interpolation))
+_PREFERRED_COLOUR = ("/color/", "/colour/", "/rgb/")
+_PREFERRED_DEPTH = ("aligned_depth", "depth_to_color", "depth_to_rgb", "depth_registered")
 
 
 @dataclass(eq=False)
 class BagRecording(Recording):
-    """A rosbag2 with a colour and an aligned depth stream."""
+    """A rosbag2 with a colour stream and, unless it is monocular, an aligned depth stream (`depth_topic`)."""
 
-    colour_topic: str = ""
-    depth_topic: str = ""
-    lens: _Lens | None = None
+    source: BagSource = field(kw_only=True)
+    decoder: FrameDecoder = field(kw_only=True)
+    colour_topic: str = field(kw_only=True)
+    depth_topic: str | None = field(kw_only=True)
 
-    def frames(self) -> Iterator[Frame]:
-        """See `Recording.frames`. Colour images without depth within `PAIRING_TOLERANCE` are dropped and counted."""
-        self.counts = FrameCounts()
-        for stamp, colour, depth in self._pairs():
-            rgb, metres = colour_image(colour), depth_image(depth)
-            size = (self.camera.height, self.camera.width)
-            if rgb.shape[:2] != size:
-                raise RecordingError(
-                    f"recording {self.path}: the colour image changes from {size[1]} x {size[0]} to "
-                    f"{rgb.shape[1]} x {rgb.shape[0]} at {stamp:.3f} s"
-                )
-            if metres.shape != size:
-                raise RecordingError(
-                    f"recording {self.path}: depth is {metres.shape[1]} x {metres.shape[0]}, colour "
-                    f"{size[1]} x {size[0]}; "
-                    "record depth aligned to colour"
-                )
-            if self.lens is not None:
-                rgb = self.lens.rectify(rgb, cv2.INTER_LINEAR)
-                metres = self.lens.rectify(metres, cv2.INTER_NEAREST)
-            self.counts.frames += 1
-            yield Frame(stamp, rgb, metres)
-        if self.counts.frames == 0:
+    def _read(self, tally: Tally) -> Iterator[Frame]:
+        images: Iterator[tuple[float, Any, Any | None]]
+        if self.depth_topic is None:
+            images = ((stamp, image, None) for stamp, image in in_order(self._images(), tally))
+        else:
+            images = pair_by_stamp(self._images(), self.pairing_tolerance, tally)
+        yield from self.decoder.frames(images, tally)
+        if tally.frames == 0 and self.depth_topic is not None:
             raise RecordingError(
-                f"recording {self.path}: no image on {self.colour_topic} has a partner on "
-                f"{self.depth_topic} within "
-                f"{PAIRING_TOLERANCE * 1000:.0f} ms; are both stamped by one clock?"
+                f"recording {self.path}: no image on {self.colour_topic} has a partner on {self.depth_topic} within "
+                f"{self.pairing_tolerance * 1000:.0f} ms; are both stamped by one clock? A larger pairing tolerance "
+                "can be given"
             )
 
-    def _pairs(self) -> Iterator[tuple[float, Any, Any]]:
-        colours: deque[tuple[float, Any]] = deque()
-        depths: deque[tuple[float, Any]] = deque()
-        last = -np.inf
-
-        def pop_pairs(limit: int) -> Iterator[tuple[float, Any, Any]]:
-            while colours:
-                stamp, colour = colours[0]
-                gaps = [abs(other - stamp) for other, _ in depths]
-                best = int(np.argmin(gaps)) if gaps else -1
-                # A better partner can still come until a depth image at or after this stamp was seen.
-                decided = bool(depths) and (gaps[best] == 0 or depths[-1][0] >= stamp)
-                if not decided and len(colours) <= limit:
-                    return
-                colours.popleft()
-                if best < 0 or gaps[best] > PAIRING_TOLERANCE:
-                    self.counts.without_depth += 1
-                    continue
-                depth = depths[best][1]
-                for _ in range(best):
-                    depths.popleft()
-                yield stamp, colour, depth
-
-        for topic, message in _messages(self.path, {self.colour_topic, self.depth_topic}):
-            stamp = stamp_seconds(message.header)
-            if topic == self.depth_topic:
-                depths.append((stamp, message))
-            elif stamp > last:
-                colours.append((stamp, message))
-                last = stamp
-            else:
-                self.counts.out_of_order += 1
-            yield from pop_pairs(_WAITING)
-            while len(depths) > _WAITING:
-                depths.popleft()
-        yield from pop_pairs(0)
+    def _images(self) -> Iterator[tuple[Kind, float, Any]]:
+        topics = {self.colour_topic} if self.depth_topic is None else {self.colour_topic, self.depth_topic}
+        for topic, message in self.source.messages(topics):
+            yield "depth" if topic == self.depth_topic else "colour", stamp_seconds(message.header), message
 
     def truth(self) -> GroundTruth | None:
         """See `Recording.truth`."""
-        wanted = {_TRUTH_KEYPOINTS, _TRUTH_OBJECTS, _TRUTH_HANDS} & set(self.topics)
-        return _read_truth(self.path, wanted) if wanted else None
+        return read_truth(self.path, self.source)
 
 
-def open_bag(path: Path, calibration: Camera | None = None) -> BagRecording:
-    """Open a bag; its first colour and depth images are decoded to prove that they can be used.
+def open_bag(
+    path: Path,
+    calibration: Camera | None = None,
+    *,
+    pairing_tolerance: float = PAIRING_TOLERANCE,
+    colour_topic: str | None = None,
+    depth_topic: str | None = None,
+) -> BagRecording:
+    """Open a bag; its first images are decoded to prove that they can be used. Arguments: see `open_recording`.
 
     Raises:
         RecordingError: see `open_recording`.
     """
-    with _reading(path), _reader(path) as reader:
-        types = {c.topic: c.msgtype for c in reader.connections}
-        counts = {name: info.msgcount for name, info in reader.topics.items()}
-        duration = max(0.0, reader.duration * 1e-9) if counts else 0.0
-    depth_topic = _choose(path, types, "depth", [t for t in types if "depth" in t], "aligned_depth_to_color")
-    colour_topic = _choose(path, types, "colour", [t for t in types if "depth" not in t], "color")
-    for topic in (colour_topic, depth_topic):
-        if counts.get(topic, 0) == 0:
+    source = open_source(path)
+    assumptions: list[str] = []
+    if depth_topic is None:
+        candidates = [name for name, kind in source.types.items() if _is_depth(name, kind)]
+        depth_topic = _choose(path, source, "depth", candidates, _PREFERRED_DEPTH)
+    elif depth_topic not in source.types:
+        raise _no_topic(path, source, "depth", depth_topic)
+    if colour_topic is None:
+        candidates = [n for n, kind in source.types.items() if kind in (_IMAGE, _COMPRESSED) and not _is_depth(n, kind)]
+        colour_topic = _choose(path, source, "colour", candidates, _PREFERRED_COLOUR)
+    if colour_topic is None or colour_topic not in source.types:
+        raise _no_topic(path, source, "colour", colour_topic)
+    if depth_topic is None:
+        assumptions.append("The bag has no depth images: it is read as a monocular recording.")
+    for topic in filter(None, (colour_topic, depth_topic)):
+        if source.counts[topic] == 0:
             raise RecordingError(f"recording {path}: topic {topic} holds no message")
-    camera, lens, assumptions = _camera(path, types, colour_topic, calibration)
+    decoder = _decoder(path, source, colour_topic, depth_topic, calibration, assumptions)
     recording = BagRecording(
         path=path,
-        camera=camera,
-        has_depth=True,
-        frame_count=min(counts[colour_topic], counts[depth_topic]),
-        duration=duration,
-        topics=sorted(types),
+        camera=decoder.camera,
+        has_depth=depth_topic is not None,
+        frame_count=min(source.counts[topic] for topic in (colour_topic, depth_topic) if topic is not None),
+        duration=source.duration,
+        topics=sorted(source.types),
         annotation=load_annotation(path),
         assumptions=assumptions,
+        recovered=source.recovered,
+        pairing_tolerance=pairing_tolerance,
+        source=source,
+        decoder=decoder,
         colour_topic=colour_topic,
         depth_topic=depth_topic,
-        lens=lens,
     )
-    next(recording.frames())
+    if next(recording.frames(), None) is None:
+        raise RecordingError(f"recording {path}: topic {colour_topic} holds no image that can be used")
     return recording
 
 
-def _choose(path: Path, types: dict[str, str], kind: str, names: list[str], preferred: str) -> str:
-    raw = [name for name in names if types[name] == _IMAGE]
-    packed = [name for name in names if types[name] == _COMPRESSED] if kind == "colour" else []
-    for candidates in (raw, packed):
-        favoured = [name for name in candidates if preferred in name] or candidates
-        if len(favoured) == 1:
-            return favoured[0]
-        if favoured:
-            raise RecordingError(f"recording {path} has several {kind} topics: {', '.join(sorted(favoured))}; keep one")
-    held = ", ".join(sorted(types)) or "nothing"
-    raise RecordingError(
-        f"recording {path} has no {kind} image topic, so it is no RGB-D recording; it holds: {held}. Record "
-        "/camera/color/image_raw, /camera/color/camera_info and /camera/aligned_depth_to_color/image_raw"
+def _is_depth(topic: str, kind: str) -> bool:
+    if kind == _COMPRESSED:
+        return topic.endswith("/compressedDepth")
+    return kind == _IMAGE and "depth" in topic
+
+
+def _choose(path: Path, source: BagSource, kind: str, names: list[str], preferred: tuple[str, ...]) -> str | None:
+    """The topic to read: raw images before packed ones, those whose name says what is wanted before others."""
+    held = [name for name in names if source.counts[name]] or names
+    raw = [name for name in held if source.types[name] == _IMAGE]
+    candidates = raw or held
+    favoured = [name for name in candidates if any(part in name for part in preferred)] or candidates
+    if len(favoured) > 1:
+        raise RecordingError(
+            f"recording {path} has several {kind} topics: {', '.join(sorted(favoured))}; say which with {kind}_topic"
+        )
+    return favoured[0] if favoured else None
+
+
+def _no_topic(path: Path, source: BagSource, kind: str, wanted: str | None) -> RecordingError:
+    held = ", ".join(sorted(source.types)) or "nothing"
+    what = f"no {kind} image topic" if wanted is None else f"no topic {wanted}"
+    return RecordingError(
+        f"recording {path} has {what}; it holds: {held}. Record /camera/color/image_raw, /camera/color/camera_info and "
+        "/camera/aligned_depth_to_color/image_raw"
     )
 
 
-def _camera(
-    path: Path, types: dict[str, str], colour_topic: str, calibration: Camera | None
-) -> tuple[Camera, _Lens | None, list[str]]:
-    assumptions: list[str] = []
+def _decoder(
+    path: Path,
+    source: BagSource,
+    colour_topic: str,
+    depth_topic: str | None,
+    calibration: Camera | None,
+    assumptions: list[str],
+) -> FrameDecoder:
     calibration = calibration or load_calibration(path)
     base = colour_topic.removesuffix("/compressed").rpartition("/")[0]
-    infos = [name for name, kind in types.items() if kind == _INFO]
+    infos = [name for name, kind in source.types.items() if kind == _INFO and source.counts[name]]
     wanted = [f"{base}/camera_info"] if f"{base}/camera_info" in infos else [n for n in infos if "depth" not in n]
-    info = next((message for _, message in _messages(path, wanted)), None) if wanted else None
-    if info is None:
-        if calibration is None:
-            raise RecordingError(
-                f"recording {path} has no camera_info for {colour_topic}; record it, or give a camera.yaml"
-            )
-        return (
-            calibration,
-            None,
-            ["The recording has no camera_info; the calibration file's intrinsics are used."],
+    if len(wanted) > 1:
+        raise RecordingError(
+            f"recording {path} has no {base}/camera_info for {colour_topic}, but several others: {', '.join(wanted)}"
         )
+    info = next((message for _, message in source.messages(wanted)), None) if wanted else None
+    origin, rectifier = f"{wanted[0] if wanted else ''}", None
+    if info is not None:
+        camera, rectifier = _stated_camera(path, source, colour_topic, info, calibration, assumptions)
+    elif calibration is not None:
+        camera, origin = calibration, "the calibration file"
+        assumptions.append("The recording has no camera_info; the calibration file's intrinsics are used.")
+    elif depth_topic is None:
+        first = next(image for _, image in source.messages({colour_topic}))
+        height, width = colour_image(first).shape[:2]
+        camera, origin = Camera.from_horizontal_fov(width, height, ASSUMED_HORIZONTAL_FOV), "the first image"
+        assumptions.append(
+            "The bag has no camera_info; a horizontal field of view of "
+            f"{np.rad2deg(ASSUMED_HORIZONTAL_FOV):.0f} degrees is assumed (give a camera.yaml)."
+        )
+    else:
+        raise RecordingError(
+            f"recording {path} has no camera_info for {colour_topic}; record it, or give a camera.yaml"
+        )
+    if depth_topic is not None:
+        _note_frames(source, colour_topic, depth_topic, assumptions)
+    return FrameDecoder(path, camera, origin, rectifier, colour_image, depth_image)
+
+
+def _stated_camera(
+    path: Path,
+    source: BagSource,
+    colour_topic: str,
+    info: Any,
+    calibration: Camera | None,
+    assumptions: list[str],
+) -> tuple[Camera, Lens | None]:
+    """The camera of a camera_info, with its pose from the calibration or from /tf_static."""
+    rectified = "rect" in colour_topic.removesuffix("/compressed").rpartition("/")[2]
     try:
-        camera = Camera(np.asarray(info.k, dtype=np.float64).reshape(3, 3), int(info.width), int(info.height))
+        # Images that the driver has rectified already belong to P, and have no distortion left.
+        matrix = np.asarray(info.p, np.float64).reshape(3, 4)[:, :3] if rectified else np.asarray(info.k, np.float64)
+        camera = Camera(matrix.reshape(3, 3), int(info.width), int(info.height))
         if calibration is not None and calibration.transform_camera_to_task is not None:
             camera = camera.with_extrinsics(calibration.transform_camera_to_task)
-        elif (pose := _static_transform(path, types, str(info.header.frame_id))) is not None:
-            camera = camera.with_extrinsics(pose)
         else:
-            assumptions.append("The camera's pose in the task frame is not known (no calibration file, no tf_static).")
-    except (CameraError, ValueError) as error:
-        raise RecordingError(f"recording {path}: camera_info or the camera's pose is not usable: {error}") from error
-    return camera, _lens(camera, np.asarray(info.d, dtype=np.float64)), assumptions
-
-
-def _lens(camera: Camera, distortion: NDArray[np.float64]) -> _Lens | None:
-    if distortion.size == 0 or not np.all(np.isfinite(distortion)) or np.all(np.abs(distortion) < 1e-9):
-        return None
-    try:
-        maps = cv2.initUndistortRectifyMap(
-            camera.matrix, distortion, np.eye(3), camera.matrix, (camera.width, camera.height), cv2.CV_32FC1
-        )
-    except cv2.error as error:
-        raise RecordingError(f"camera_info has {distortion.size} distortion numbers that are not usable") from error
-    return _Lens(np.asarray(maps[0], np.float32), np.asarray(maps[1], np.float32))
-
-
-def _static_transform(path: Path, types: dict[str, str], camera_frame: str) -> NDArray[np.float64] | None:
-    topics = [name for name, kind in types.items() if kind == _TF and name.endswith("tf_static")]
-    if not topics:
-        return None
-    edges: dict[str, dict[str, NDArray[np.float64]]] = {}
-    for _, message in _messages(path, topics):
-        for item in message.transforms:
-            t, q = item.transform.translation, item.transform.rotation
-            pose = geometry.make_pose(geometry.from_quaternion_xyzw([q.x, q.y, q.z, q.w]), [t.x, t.y, t.z])
-            parent, child = item.header.frame_id.lstrip("/"), item.child_frame_id.lstrip("/")
-            edges.setdefault(parent, {})[child] = pose
-            edges.setdefault(child, {})[parent] = geometry.inverse(pose)
-    frame = camera_frame.lstrip("/")
-    reached = {TASK_FRAME: np.eye(4)}
-    todo = deque([TASK_FRAME])
-    while todo:
-        parent = todo.popleft()
-        for child, pose in edges.get(parent, {}).items():
-            if child not in reached:
-                reached[child] = reached[parent] @ pose
-                todo.append(child)
-    return reached.get(frame)
-
-
-def _read_truth(path: Path, topics: Collection[str]) -> GroundTruth:
-    points: list[tuple[float, dict[str, list[float]]]] = []
-    objects: list[tuple[float, dict[str, NDArray[np.float64]]]] = []
-    hands: list[tuple[float, dict[int, tuple[NDArray[np.float64], float, NDArray[np.float64]]]]] = []
-    try:
-        for topic, message in _messages(path, topics):
-            stamp = stamp_seconds(message.header)
-            if topic == _TRUTH_KEYPOINTS:
-                points.append((stamp, {k.name: [k.position.x, k.position.y, k.position.z] for k in message.keypoints}))
-            elif topic == _TRUTH_OBJECTS:
-                objects.append((stamp, {item.name: _pose(item.pose) for item in message.poses}))
-            else:
-                hands.append(
-                    (
-                        stamp,
-                        {
-                            int(h.side): (
-                                _pose(h.gripper_pose),
-                                float(h.opening),
-                                np.array([[p.x, p.y, p.z] for p in h.landmarks]).reshape(-1, 3),
-                            )
-                            for h in message.hands
-                        },
-                    )
-                )
-    except (AttributeError, PadParseError, TypeError, ValueError) as error:
-        raise RecordingError(f"recording {path}: the ground-truth topics cannot be read: {_one_line(error)}") from error
-    names = list(points[0][1]) if points else []
-    missing = [np.nan] * 3
-    keypoints = np.array([[p.get(name, missing) for name in names] for _, p in points]).reshape(
-        len(points), len(names), 3
-    )
-    object_names = sorted({name for _, poses in objects for name in poses})
-    nothing = np.full((4, 4), np.nan)
-    grippers = np.full((len(hands), 2, 4, 4), np.nan)
-    openings = np.full((len(hands), 2), np.nan)
-    landmarks = np.full((len(hands), 2, 21, 3), np.nan)
-    for i, (_, sides) in enumerate(hands):
-        for side, (pose, opening, marks) in sides.items():
-            if side in (0, 1):
-                grippers[i, side], openings[i, side] = pose, opening
-                if marks.shape == (21, 3):
-                    landmarks[i, side] = marks
-    return GroundTruth(
-        keypoint_names=names,
-        keypoint_stamps=np.array([stamp for stamp, _ in points]),
-        keypoints=keypoints,
-        object_stamps=np.array([stamp for stamp, _ in objects]),
-        object_poses={
-            name: np.array([poses.get(name, nothing) for _, poses in objects]).reshape(-1, 4, 4)
-            for name in object_names
-        },
-        hand_stamps=np.array([stamp for stamp, _ in hands]),
-        gripper_poses=grippers,
-        gripper_openings=openings,
-        landmarks=landmarks,
-    )
-
-
-def _pose(pose: Any) -> NDArray[np.float64]:
-    p, q = pose.position, pose.orientation
-    return geometry.make_pose(geometry.from_quaternion_xyzw([q.x, q.y, q.z, q.w]), [p.x, p.y, p.z])
-
-
-def _messages(path: Path, topics: Collection[str]) -> Iterator[tuple[str, Any]]:
-    """(topic, message) in the bag's order; only decoded messages of `topics` are held, one at a time."""
-    with _reading(path), _reader(path) as reader:
-        connections = [c for c in reader.connections if c.topic in topics]
-        if connections:
-            messages = reader.messages(connections=connections)
-            while True:
-                item = next(messages, None)
-                if item is None:
-                    return
-                connection, _, raw = item
-                yield connection.topic, reader.deserialize(raw, connection.msgtype)
-
-
-def _reader(path: Path) -> AnyReader:
-    return AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Whatever a damaged file makes the bag reader raise becomes one RecordingError."""
-    try:
-        yield
-    except (PadParseError, GeneratorExit, KeyboardInterrupt):
-        raise
-    except Exception as error:
+            camera = _posed(camera, source, str(info.header.frame_id), assumptions)
+        distortion: ArrayLike = [] if rectified else np.asarray(info.d, dtype=np.float64)
+        return camera, lens(camera, str(info.distortion_model), distortion)
+    except (PadParseError, ValueError) as error:
         raise RecordingError(
-            f"recording {path} cannot be read; it is truncated, corrupt or no rosbag2 ({_one_line(error)})"
+            f"recording {path}: camera_info or the camera's pose is not usable: {one_line(error)}"
         ) from error
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _posed(camera: Camera, source: BagSource, camera_frame: str, assumptions: list[str]) -> Camera:
+    tree = frame_tree()
+    topics = {name for name, kind in source.types.items() if kind == _TF and name.endswith("tf_static")}
+    for _, message in source.messages(topics) if topics else ():
+        for item in message.transforms:
+            pose = pose_matrix(item.transform.translation, item.transform.rotation)
+            tree.add(str(item.header.frame_id), str(item.child_frame_id), pose)
+    found: NDArray[np.float64] | None = tree.lookup(TASK_FRAME, camera_frame)
+    if found is not None:
+        return camera.with_extrinsics(found)
+    why = "no tf_static"
+    if topics:
+        why = f"tf_static does not connect {TASK_FRAME} and {camera_frame}; its frames: {', '.join(tree.frames())}"
+    assumptions.append(f"The camera's pose in the task frame is not known (no calibration file, {why}).")
+    return camera
+
+
+def _note_frames(source: BagSource, colour_topic: str, depth_topic: str, assumptions: list[str]) -> None:
+    """Say so where the driver stamps depth with another frame than colour: then it may not be aligned."""
+    frames = [
+        str(next(message for _, message in source.messages({topic})).header.frame_id).lstrip("/")
+        for topic in (colour_topic, depth_topic)
+    ]
+    if frames[0] != frames[1]:
+        assumptions.append(
+            f"Depth is stamped with frame {frames[1]!r}, colour with {frames[0]!r}; it is taken as aligned to colour."
+        )

@@ -1,28 +1,46 @@
-"""ROS image messages -> arrays. Works on any message object with the fields of sensor_msgs (rclpy's or rosbags')."""
+"""ROS image messages -> arrays. The only module that knows whether cv_bridge converts them, or rosbags-image.
+
+On a ROS host where cv_bridge works it converts raw images; without it rosbags-image does, with the same numbers. Packed
+images (JPEG, PNG, compressedDepth) are decoded here in either case. Works on any message object with the fields of
+sensor_msgs (rclpy's or rosbags').
+"""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pad_parse.errors import RecordingError
+from pad_parse.recording.compressed_depth import compressed_depth
+from pad_parse.recording.encoded import DamagedImageError, decode_colour
 
-_COLOUR = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC3": 3}
-_TO_RGB = {
-    "bgr8": cv2.COLOR_BGR2RGB,
-    "bgra8": cv2.COLOR_BGRA2RGB,
-    "rgba8": cv2.COLOR_RGBA2RGB,
-    "mono8": cv2.COLOR_GRAY2RGB,
+BACKENDS = ("cv_bridge", "rosbags-image")
+COLOUR_ENCODINGS = {
+    "rgb8": 3,
+    "bgr8": 3,
+    "rgba8": 4,
+    "bgra8": 4,
+    "mono8": 1,
+    "bayer_rggb8": 1,
+    "bayer_bggr8": 1,
+    "bayer_gbrg8": 1,
+    "bayer_grbg8": 1,
+    "yuv422": 2,
+    "yuv422_yuy2": 2,
 }
-_DEPTH: dict[str, np.dtype[Any]] = {
-    "16UC1": np.dtype("<u2"),
-    "mono16": np.dtype("<u2"),
-    "32FC1": np.dtype("<f4"),
-}
+"""Encodings of colour images that are read -> bytes per pixel."""
+
+DEPTH_ENCODINGS = {"16UC1": 2, "mono16": 2, "32FC1": 4}
+"""Encodings of depth images that are read -> bytes per pixel; the first two in mm, the last in m."""
+
 _MAX_SIDE = 16384
+_Converter = Callable[[Any, str | None], NDArray[Any]]
 
 
 def stamp_seconds(header: Any) -> float:
@@ -30,62 +48,95 @@ def stamp_seconds(header: Any) -> float:
     return float(header.stamp.sec) + float(header.stamp.nanosec) * 1e-9
 
 
-def colour_image(message: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of an Image (rgb8, bgr8, rgba8, bgra8, mono8, 8UC3) or a CompressedImage (JPEG, PNG).
+@cache
+def backend() -> str:
+    """ "cv_bridge" where it can be imported and converts an image rightly, else "rosbags-image"."""
+    probe = SimpleNamespace(
+        height=1, width=1, encoding="bgr8", is_bigendian=0, step=3, data=np.array([1, 2, 3], np.uint8)
+    )
+    try:
+        converted = _converter("cv_bridge")(probe, "rgb8")
+    # A cv_bridge that was built for another numpy fails in many ways, some only when it is first used.
+    except Exception:
+        return "rosbags-image"
+    return "cv_bridge" if np.array_equal(converted, [[[3, 2, 1]]]) else "rosbags-image"
+
+
+def colour_image(message: Any, chosen: str | None = None) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB of an Image (an encoding of `COLOUR_ENCODINGS`) or a CompressedImage (JPEG, PNG).
+
+    chosen: one of `BACKENDS`, None for what this machine has (see `backend`).
 
     Raises:
-        RecordingError: another encoding, or data that does not fit the stated size.
+        RecordingError: another encoding.
+        DamagedImageError: data that does not fit the stated size or cannot be decoded.
     """
     if hasattr(message, "format"):
-        return _decompressed(message)
-    encoding = str(message.encoding)
-    if encoding not in _COLOUR:
-        raise RecordingError(f"colour encoding {encoding!r} is not supported; use one of {', '.join(_COLOUR)}")
-    rows = _rows(message, _COLOUR[encoding])
-    image = np.ascontiguousarray(rows.reshape(rows.shape[0], -1, _COLOUR[encoding]))
-    if encoding in _TO_RGB:
-        return np.asarray(cv2.cvtColor(image, _TO_RGB[encoding]), dtype=np.uint8)
-    return image.copy()
+        return decode_colour(bytes(message.data), f"compressed image ({message.format})")
+    plain = _tidy(message, "colour", COLOUR_ENCODINGS)
+    if plain.encoding.startswith("yuv422") and plain.width % 2:
+        raise DamagedImageError(f"image of encoding {plain.encoding} has an odd width, {plain.width}")
+    return np.array(_converter(chosen or backend())(plain, "rgb8"), dtype=np.uint8)
 
 
-def depth_image(message: Any) -> NDArray[np.float32]:
-    """(H, W) float32 metres, 0 where there is none, of an Image: 16UC1 and mono16 in mm, 32FC1 in m.
+def depth_image(message: Any, chosen: str | None = None) -> NDArray[np.float32]:
+    """(H, W) float32 metres, 0 where there is none.
+
+    Of an Image (16UC1 and mono16 in mm, 32FC1 in m) or a CompressedImage of the compressedDepth transport (PNG, RVL).
+    chosen: as in `colour_image`.
 
     Raises:
-        RecordingError: another encoding, or data that does not fit the stated size.
+        RecordingError: another encoding.
+        DamagedImageError: data that does not fit the stated size or cannot be decoded.
     """
     if hasattr(message, "format"):
-        raise RecordingError(f"compressed depth ({message.format}) is not read; record the raw aligned depth topic")
-    encoding = str(message.encoding)
-    if encoding not in _DEPTH:
-        raise RecordingError(f"depth encoding {encoding!r} is not supported; use 16UC1 (mm) or 32FC1 (m)")
-    dtype = _DEPTH[encoding]
-    raw = np.ascontiguousarray(_rows(message, dtype.itemsize)).view(dtype)
-    if message.is_bigendian:
-        raw = raw.byteswap()
-    if dtype.kind == "u":
+        return compressed_depth(bytes(message.data), str(message.format))
+    plain = _tidy(message, "depth", DEPTH_ENCODINGS)
+    raw = _converter(chosen or backend())(plain, None)
+    if raw.dtype.kind == "u":
         return raw.astype(np.float32) * np.float32(0.001)
-    depth = raw.astype(np.float32)
+    depth = np.array(raw, dtype=np.float32)
     depth[~np.isfinite(depth) | (depth < 0)] = 0.0
     return depth
 
 
-def _rows(message: Any, pixel_size: int) -> NDArray[np.uint8]:
+@cache
+def _converter(name: str) -> _Converter:
+    if name == "cv_bridge":
+        bridge = importlib.import_module("cv_bridge").CvBridge()
+
+        def by_cv_bridge(message: Any, encoding: str | None) -> NDArray[Any]:
+            return np.asarray(bridge.imgmsg_to_cv2(message, encoding or "passthrough"))
+
+        return by_cv_bridge
+    convert = importlib.import_module("rosbags.image").message_to_cvimage
+
+    def by_rosbags(message: Any, encoding: str | None) -> NDArray[Any]:
+        return np.asarray(convert(message, encoding))
+
+    return by_rosbags
+
+
+def _tidy(message: Any, kind: str, encodings: dict[str, int]) -> SimpleNamespace:
+    """The message checked, without padding between rows and in this machine's byte order.
+
+    rosbags-image takes no notice of row padding, cv_bridge only of padding by whole pixels.
+    """
+    encoding = str(message.encoding)
+    if encoding not in encodings:
+        raise RecordingError(f"{kind} encoding {encoding!r} is not read; use one of {', '.join(encodings)}")
     width, height, step = int(message.width), int(message.height), int(message.step)
-    if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE) or step < width * pixel_size:
-        raise RecordingError(f"image states size {width} x {height} with rows of {step} bytes, which cannot be")
+    pixel = encodings[encoding]
+    if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE) or step < width * pixel:
+        raise DamagedImageError(f"image states size {width} x {height} with rows of {step} bytes, which cannot be")
     data = np.frombuffer(message.data, dtype=np.uint8)
     if data.size < step * height:
-        raise RecordingError(f"image of {width} x {height} has {data.size} bytes of {step * height}; it is truncated")
-    return data[: step * height].reshape(height, step)[:, : width * pixel_size]
-
-
-def _decompressed(message: Any) -> NDArray[np.uint8]:
-    data = np.frombuffer(message.data, dtype=np.uint8)
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error as error:
-        raise RecordingError(f"compressed image ({message.format}) cannot be decoded: {error.err}") from error
-    if image is None:
-        raise RecordingError(f"compressed image ({message.format}) of {data.size} bytes cannot be decoded")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        raise DamagedImageError(
+            f"image of {width} x {height} has {data.size} bytes of {step * height}; it is truncated"
+        )
+    rows = np.ascontiguousarray(data[: step * height].reshape(height, step)[:, : width * pixel])
+    if message.is_bigendian and kind == "depth":
+        rows = rows.view(f">u{pixel}").astype(f"<u{pixel}").view(np.uint8)
+    return SimpleNamespace(
+        width=width, height=height, encoding=encoding, is_bigendian=0, step=width * pixel, data=rows.reshape(-1)
+    )

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pad_parse.camera import Camera
+from pad_parse.recording.pairing import PAIRING_TOLERANCE
+from pad_parse.recording.report import RecordingReport, Tally
 from pad_parse.task import TaskSpec
 
 
@@ -57,24 +59,6 @@ class GroundTruth:
     landmarks: NDArray[np.float64]
 
 
-@dataclass
-class FrameCounts:
-    """What reading the frames met; filled while `frames()` runs and reset when it starts."""
-
-    frames: int = 0
-    without_depth: int = 0
-    out_of_order: int = 0
-
-    def summary(self) -> str:
-        """One line for people; empty if nothing was dropped."""
-        parts = []
-        if self.without_depth:
-            parts.append(f"{self.without_depth} colour images without a depth image near them were dropped")
-        if self.out_of_order:
-            parts.append(f"{self.out_of_order} images with a repeated or older stamp were dropped")
-        return "; ".join(parts)
-
-
 @dataclass(eq=False)
 class Recording(ABC):
     """A recording on disk. Nothing is held open between calls; `frames()` may be called again and again.
@@ -88,7 +72,8 @@ class Recording(ABC):
         topics: topic names ([] for a video).
         annotation: the task with annotated keypoints from the sidecar file; None if there is none.
         assumptions: what had to be assumed, one sentence each, for the report.
-        counts: what the latest run of `frames()` dropped.
+        recovered: what had to be done to read damaged files, one sentence each.
+        pairing_tolerance: colour and depth images whose stamps (s) lie further apart are no pair.
     """
 
     path: Path
@@ -99,15 +84,35 @@ class Recording(ABC):
     topics: list[str]
     annotation: TaskSpec | None
     assumptions: list[str] = field(default_factory=list)
-    counts: FrameCounts = field(default_factory=FrameCounts)
+    recovered: list[str] = field(default_factory=list)
+    pairing_tolerance: float = PAIRING_TOLERANCE
+    _report: RecordingReport | None = field(default=None, init=False, repr=False)
 
-    @abstractmethod
     def frames(self) -> Iterator[Frame]:
-        """Frames in order of time, one in memory at a time.
+        """Frames in order of time, one in memory at a time. What is left out is counted in `report`.
 
         Raises:
             RecordingError: the data turns out to be truncated, corrupt, or to change its format.
         """
+        tally = Tally()
+        try:
+            for frame in self._read(tally):
+                tally.frame(frame.stamp)
+                yield frame
+            tally.complete = True
+        finally:
+            # A short look at the beginning does not replace what a whole pass has found.
+            if tally.complete or self._report is None or not self._report.complete:
+                self._report = tally.report(self.assumptions, self.recovered)
+
+    @property
+    def report(self) -> RecordingReport:
+        """What the latest whole pass of `frames()` met; before one, what was met so far."""
+        return self._report or RecordingReport(assumptions=tuple(self.assumptions), recovered=tuple(self.recovered))
+
+    @abstractmethod
+    def _read(self, tally: Tally) -> Iterator[Frame]:
+        """The frames with strictly increasing stamps; whatever is left out is counted in `tally`."""
 
     def truth(self) -> GroundTruth | None:
         """The ground-truth topics; None where there are none.

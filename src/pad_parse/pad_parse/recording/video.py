@@ -10,14 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pad_parse.camera import Camera
+from pad_parse.camera import ASSUMED_HORIZONTAL_FOV, Camera
 from pad_parse.errors import RecordingError
 from pad_parse.native_output import silenced_stderr
-from pad_parse.recording.recording import Frame, FrameCounts, Recording
+from pad_parse.recording.recording import Frame, Recording
+from pad_parse.recording.report import Tally
 from pad_parse.recording.sidecar import load_annotation, load_calibration
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
-ASSUMED_HORIZONTAL_FOV = np.deg2rad(60.0)
 
 # FFmpeg writes to stderr by itself; the one clear line of a RecordingError says it instead.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -29,9 +29,7 @@ class VideoRecording(Recording):
 
     fps: float = 30.0
 
-    def frames(self) -> Iterator[Frame]:
-        """See `Recording.frames`. Frames have no depth."""
-        self.counts = FrameCounts()
+    def _read(self, tally: Tally) -> Iterator[Frame]:
         capture = _open(self.path)
         index, last = 0, -np.inf
         try:
@@ -48,7 +46,6 @@ class VideoRecording(Recording):
                         f"video {self.path} changes its size at frame {index} to {image.shape[1]} x {image.shape[0]}"
                     )
                 index, last = index + 1, stamp
-                self.counts.frames = index
                 yield Frame(float(stamp), np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8), None)
         finally:
             capture.release()
