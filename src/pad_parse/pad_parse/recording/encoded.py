@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pad_parse.errors import RecordingError
 
 MAX_PIXELS = 64_000_000
+_PIXELS_PER_BYTE = 2000  # neither format packs a flat image tighter
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
@@ -53,8 +55,8 @@ def _decode(data: bytes, flags: int, what: str) -> NDArray[Any]:
     size = _stated_size(data)
     if size is None:
         raise DamagedImageError(f"{what} of {len(data)} bytes is neither JPEG nor PNG, or it is truncated or corrupt")
-    if not 0 < size[0] * size[1] <= MAX_PIXELS:
-        raise DamagedImageError(f"{what} states {size[0]} x {size[1]} pixels; at most {MAX_PIXELS} are read")
+    if not 0 < size[0] * size[1] <= min(MAX_PIXELS, _PIXELS_PER_BYTE * len(data)):
+        raise DamagedImageError(f"{what} of {len(data)} bytes states {size[0]} x {size[1]} pixels, which cannot be")
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:
@@ -65,9 +67,9 @@ def _decode(data: bytes, flags: int, what: str) -> NDArray[Any]:
 
 
 def _stated_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) that a whole PNG or JPEG states; None for anything else."""
+    """(width, height) that a whole PNG or JPEG states; None for anything else, or one that is not whole."""
     if data.startswith(_PNG):
-        return (int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) if data[12:16] == b"IHDR" else None
+        return _png_size(data)
     # A truncated JPEG is decoded with its lower part grey: its end must be there.
     if not data.startswith(_JPEG) or _JPEG_END not in data[-64:]:
         return None
@@ -82,4 +84,22 @@ def _stated_size(data: bytes) -> tuple[int, int] | None:
         if marker in _JPEG_FRAMES:
             return int.from_bytes(data[place + 7 : place + 9]), int.from_bytes(data[place + 5 : place + 7])
         place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return None
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    # Every chunk is checked: OpenCV's reader asks for as much memory as a damaged length states.
+    place = len(_PNG)
+    size = None
+    while place + 12 <= len(data):
+        length = int.from_bytes(data[place : place + 4])
+        end = place + 12 + length
+        if end > len(data) or crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            return None
+        kind = data[place + 4 : place + 8]
+        if kind == b"IHDR" and length == 13:
+            size = int.from_bytes(data[place + 8 : place + 12]), int.from_bytes(data[place + 12 : place + 16])
+        if kind == b"IEND":
+            return size
+        place = end
     return None

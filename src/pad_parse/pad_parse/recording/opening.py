@@ -25,9 +25,9 @@ def open_recording(
 ) -> Recording:
     """Open a rosbag2 (folder, .mcap, .db3), an RGB-D folder or a video (.mp4, .mov, .mkv, .avi, .webm, .m4v).
 
-    The layout of an RGB-D folder is in the module `pad_parse.recording.folder`. A bag or folder without depth is read as
-    a monocular recording, and says so in `assumptions`. What reading meets (drops, disorder, images without a partner,
-    damage) is counted in `report`.
+    The layout of an RGB-D folder is in the module `pad_parse.recording.folder`. A bag or folder without depth is read
+    as a monocular recording, and says so in `assumptions`. What reading meets (drops, disorder, images without a
+    partner, damage) is counted in `report`.
 
     Args:
         calibration: overrides the camera's pose (bag, RGB-D folder) or the whole camera (video); else the sidecar file

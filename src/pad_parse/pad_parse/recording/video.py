@@ -13,6 +13,7 @@ import numpy as np
 from pad_parse.camera import ASSUMED_HORIZONTAL_FOV, Camera
 from pad_parse.errors import RecordingError
 from pad_parse.native_output import silenced_stderr
+from pad_parse.recording.encoded import MAX_PIXELS
 from pad_parse.recording.recording import Frame, Recording
 from pad_parse.recording.report import Tally
 from pad_parse.recording.sidecar import load_annotation, load_calibration
@@ -76,6 +77,8 @@ def open_video(path: Path, calibration: Camera | None = None) -> VideoRecording:
         fps = 30.0
         assumptions.append("The video states no frame rate; 30 frames/s are assumed.")
     height, width = image.shape[:2]
+    if height * width > MAX_PIXELS:
+        raise RecordingError(f"video {path} states {width} x {height} pixels; at most {MAX_PIXELS} are read")
     camera = calibration or load_calibration(path)
     if camera is None:
         camera = Camera.from_horizontal_fov(width, height, ASSUMED_HORIZONTAL_FOV)
