@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pad_parse import geometry
 from pad_parse.camera import Camera
@@ -327,7 +328,16 @@ class Demonstration:
             raise DemonstrationError(f"demonstration {path}: {error}") from error
         except (TaskError, CameraError) as error:
             raise DemonstrationError(f"demonstration {path}: {error}") from error
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
+        except (
+            OSError,
+            RuntimeError,
+            ArithmeticError,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            MemoryError,
+        ) as error:
             raise DemonstrationError(
                 f"demonstration {path} is truncated, corrupt or no demonstration file "
                 f"({_one_line(error)}); parse it again"
@@ -346,9 +356,10 @@ class Demonstration:
         if len(arrays["stamps"]) > _MAX_FRAMES:
             raise DemonstrationError(f"{len(arrays['stamps'])} frames; at most {_MAX_FRAMES} are read")
         objects = _group(file, "object_poses")
-        segments = []
-        for item in _json(file, "segments"):
-            segments.append(Segment(**(item | {"kind": SegmentKind[item["kind"]]})))
+        segments = [
+            Segment(**(dict(item) | {"kind": SegmentKind[item.kind]}))
+            for item in _STORED_SEGMENTS.validate_python(_json(file, "segments"))
+        ]
         reference = None
         if "reference" in file:
             group = _group(file, "reference")
@@ -366,16 +377,37 @@ class Demonstration:
             )
         return cls(
             **arrays,
-            keypoint_names=_json(file, "keypoint_names"),
-            keypoint_groups=_json(file, "keypoint_groups"),
-            keypoint_objects=_json(file, "keypoint_objects"),
+            keypoint_names=_NAMES.validate_python(_json(file, "keypoint_names")),
+            keypoint_groups=_NAMES.validate_python(_json(file, "keypoint_groups")),
+            keypoint_objects=_NAMES.validate_python(_json(file, "keypoint_objects")),
             object_poses={name: _array(objects, name, np.float64) for name in objects},
             task=TaskSpec.from_yaml(json.dumps(_json(file, "task")), source="in the file"),
             source=str(file.attrs.get("source", "")),
             reference=reference,
             segments=segments,
-            measures=_json(file, "measures"),
+            measures=_MEASURES.validate_python(_json(file, "measures")),
         )
+
+
+class _StoredSegment(BaseModel):
+    """A segment in the file; the kind by its name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    arm: int
+    kind: str
+    start: int
+    end: int
+    stage: str
+    object: str
+    reference: str
+    confidence: float
+    evidence: str
+
+
+_STORED_SEGMENTS = TypeAdapter(list[_StoredSegment])
+_NAMES = TypeAdapter(list[str])
+_MEASURES = TypeAdapter(dict[str, float])
 
 
 def seal(path: str | os.PathLike[str]) -> None:

@@ -2,11 +2,12 @@
 
 import json
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from pad_parse import geometry
 
@@ -18,6 +19,7 @@ COLOUR, DEPTH, INFO = (
     "/camera/color/camera_info",
 )
 WIDTH, HEIGHT = 48, 32
+PAD_MSGS = Path(__file__).resolve().parents[2] / "pad_msgs" / "msg"
 
 
 def header(stamp, frame="camera_color_optical_frame"):
@@ -47,12 +49,12 @@ def depth_frame(i, width=WIDTH):
     return np.full((HEIGHT, width), 500 + i, np.uint16)
 
 
-def camera_info():
+def camera_info(width=WIDTH):
     k = np.array([50.0, 0, 24, 0, 50, 16, 0, 0, 1])
     return T["sensor_msgs/msg/CameraInfo"](
         header=header(0),
         height=HEIGHT,
-        width=WIDTH,
+        width=width,
         distortion_model="plumb_bob",
         d=np.zeros(5),
         k=k,
@@ -77,9 +79,12 @@ def transforms(*edges):
     return T["tf2_msgs/msg/TFMessage"](transforms=messages)
 
 
-def write_bag(path, messages, storage=StoragePlugin.MCAP):
-    """`messages`: (topic, type, receive time in s, message)."""
-    with Writer(path, version=9, storage_plugin=storage) as writer:
+def write_bag(path, messages, storage=StoragePlugin.MCAP, *, packed=False):
+    """`messages`: (topic, type, receive time in s, message). packed: chunks are compressed with zstd."""
+    writer = Writer(path, version=9, storage_plugin=storage)
+    if packed:
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    with writer:
         connections = {}
         for topic, kind, stamp, message in messages:
             if topic not in connections:
@@ -97,6 +102,38 @@ def rgbd_messages(count, *, info=True, colour=True, depth=True, depth_offset=0.0
         if depth:
             shifted = stamp + depth_offset
             messages.append((DEPTH, "sensor_msgs/msg/Image", stamp, image(shifted, depth_frame(i), "16UC1")))
+    return messages
+
+
+def truth_messages(count):
+    """Ground truth of one keypoint, one object and the right hand, in the project's own message types."""
+    names = ("Keypoint", "KeypointArray", "ObjectPose", "ObjectPoseArray", "Hand", "HandArray")
+    for name in names:
+        if f"pad_msgs/msg/{name}" not in STORE.fielddefs:
+            text = (PAD_MSGS / f"{name}.msg").read_text()
+            STORE.register(get_types_from_msg(text, f"pad_msgs/msg/{name}"))
+    make = {name: T[f"pad_msgs/msg/{name}"] for name in names}
+    point = T["geometry_msgs/msg/Point"](x=0.1, y=0.2, z=0.3)
+    pose = T["geometry_msgs/msg/Pose"](
+        position=point, orientation=T["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0)
+    )
+    messages = []
+    for i in range(count):
+        head = header(i / 30, "task_frame")
+        keypoint = make["Keypoint"](
+            name="tip", group="tip", object="cup", position=point, state=1, confidence=1.0, u=1.0, v=2.0
+        )
+        hand = make["Hand"](side=1, gripper_pose=pose, opening=0.05, state=1, presence=1.0, landmarks=[point] * 21)
+        for topic, kind, message in (
+            ("keypoints", "KeypointArray", make["KeypointArray"](header=head, task="pour", keypoints=[keypoint])),
+            (
+                "objects",
+                "ObjectPoseArray",
+                make["ObjectPoseArray"](header=head, poses=[make["ObjectPose"](name="cup", pose=pose, confidence=1.0)]),
+            ),
+            ("hands", "HandArray", make["HandArray"](header=head, hands=[hand])),
+        ):
+            messages.append((f"/ground_truth/{topic}", f"pad_msgs/msg/{kind}", i / 30, message))
     return messages
 
 

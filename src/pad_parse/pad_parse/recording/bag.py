@@ -239,8 +239,13 @@ def _first(source: BagSource, topic: str) -> Any:
 
 def _note_frames(source: BagSource, colour_topic: str, depth_topic: str, assumptions: list[str]) -> None:
     """Say so where the driver stamps depth with another frame than colour: then it may not be aligned."""
-    frames = [str(_first(source, topic).header.frame_id).lstrip("/") for topic in (colour_topic, depth_topic)]
-    if frames[0] != frames[1]:
+    frames: dict[str, str] = {}
+    for topic, message in source.messages({colour_topic, depth_topic}):
+        frames.setdefault(topic, str(message.header.frame_id).lstrip("/"))
+        if len(frames) == 2:
+            break
+    colour, depth = frames.get(colour_topic), frames.get(depth_topic)
+    if colour != depth:
         assumptions.append(
-            f"Depth is stamped with frame {frames[1]!r}, colour with {frames[0]!r}; it is taken as aligned to colour."
+            f"Depth is stamped with frame {depth!r}, colour with {colour!r}; it is taken as aligned to colour."
         )
