@@ -104,8 +104,6 @@ def command_environment(layout: Layout, host: RosHost | None) -> dict[str, str]:
 def defaults() -> dict[str, str]:
     """Variables that hold unless the user set them."""
     values = {
-        # The default transport loses about half of the camera's images.
-        "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
         # Robots of neighbours on the same network stay out of it.
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }

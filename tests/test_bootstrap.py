@@ -257,12 +257,10 @@ def test_another_projects_environment_stays_out(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PYTHONPATH", "/other/modules")
     monkeypatch.setenv("PATH", "/other/venv/bin:/usr/bin")
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
-    monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
     environment = command_environment(layout, None)
     assert environment["PATH"] == f"{layout.venv}/bin:/usr/bin"
     assert "PYTHONPATH" not in environment and "VIRTUAL_ENV" not in environment
     assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET", "what the user set stays"
-    assert environment["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
 
 
 def test_prepending_keeps_every_entry_once() -> None:

@@ -10,8 +10,10 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 # What may use ROS, next to the nodes themselves.
 ROS_SIDE = {
     "pad_parse.qos",
+    "pad_bringup.camera_messages",
     "pad_bringup.episodes",
     "pad_bringup.launch_description",
+    "pad_bringup.live_camera",
     "pad_bringup.ros_probe",
     "pad_bringup.running",
     "pad_bringup.session",

@@ -133,9 +133,11 @@ def parse(
     task: Annotated[str, typer.Option(help="Name of the task, or its YAML file.")] = "pour",
     out: Annotated[Path | None, typer.Option(help="Demonstration file; without it beside the recording.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Also write the recording with tracks drawn on (.webm).")] = None,
+    report: Annotated[Path | None, typer.Option(help="Report (.html); without it beside the demonstration.")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Recording -> demonstration (.demo.h5)."""
+    """Recording -> demonstration (.demo.h5), with a report on whether it can be trusted (.report.html)."""
     from dataclasses import replace
 
     from pad_augment.grounding import ground
@@ -143,29 +145,55 @@ def parse(
     from pad_parse.demonstration import FILE_SUFFIX
     from pad_parse.parser import parse as parse_recording
     from pad_parse.recording import open_recording
+    from pad_parse.report import judge, write_parse_report
     from pad_parse.task import TaskSpec
 
     spec = TaskSpec.load(task)
     source = open_recording(recording)
     name = recording.resolve()
     target = out if out is not None else name.with_name(name.stem + FILE_SUFFIX)
-    began = time.monotonic()
-    with StageProgress() as progress, progress.stage("parse") as update:
-        demonstration = parse_recording(
-            source, spec, progress=lambda stage, fraction: update(fraction, stage), overlay_path=overlay
+    page = None
+    if not no_report:
+        page = (
+            report if report is not None else target.with_name(f"{target.name.removesuffix(FILE_SUFFIX)}.report.html")
         )
-        demonstration.save(target)
-        demonstration = replace(demonstration, segments=ground(demonstration))
-        demonstration.save(target)
-        update(1.0, str(target))
+    began = time.monotonic()
+    with StageProgress() as progress:
+        with progress.stage("parse") as update:
+            demonstration = parse_recording(
+                source, spec, progress=lambda stage, fraction: update(fraction, stage), overlay_path=overlay
+            )
+            demonstration.save(target)
+            update(1.0, str(target))
+        seconds = time.monotonic() - began
+        try:
+            demonstration = replace(demonstration, segments=ground(demonstration))
+            demonstration.save(target)
+        finally:
+            # A demonstration that cannot be grounded is one to look at.
+            if page is None:
+                verdict = judge(demonstration)
+            else:
+                with progress.stage("report") as update:
+                    verdict = write_parse_report(
+                        *(source, demonstration, page),
+                        overlay=overlay,
+                        created=time.strftime("%Y-%m-%d %H:%M"),
+                        progress=lambda stage, fraction: update(fraction, stage),
+                    )
+                    update(1.0, str(page))
     values = {
         "demonstration": str(target.resolve()),
+        "report": str(page.resolve()) if page is not None else None,
+        "verdict": verdict.level.words,
+        "reasons": [finding.reason for finding in verdict.reasons],
         "frames": len(demonstration.stamps),
         "segments": len(demonstration.segments),
-        "parse_s": round(time.monotonic() - began, 2),
+        "parse_s": round(seconds, 2),
         "measures": _finite(demonstration.measures),
     }
-    _result(values, as_json, [f"{values['frames']} frames, {values['segments']} segments: {target}"])
+    lines = [f"{values['frames']} frames, {values['segments']} segments: {target}", f"verdict: {verdict.summary()}"]
+    _result(values, as_json, lines + ([f"report: {page}"] if page is not None else []))
 
 
 @app.command()
@@ -334,9 +362,9 @@ def replay(
     loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
 ) -> None:
     """Play a recording's camera topics with /clock, as a live camera."""
-    from pad_bringup.graph import ENVIRONMENT
+    from pad_bringup.graph import environment
 
-    for name, value in ENVIRONMENT.items():
+    for name, value in environment().items():
         os.environ.setdefault(name, value)
     from pad_bringup.nodes import replay as node
 

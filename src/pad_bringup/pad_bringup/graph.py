@@ -15,15 +15,21 @@ from types import MappingProxyType
 
 from pad_bringup import names, store
 from pad_bringup.errors import GraphError, ResourceError
-from pad_bringup.resources import named_or_path
+from pad_bringup.resources import named_or_path, resource
 from pad_parse.task import known_tasks
 
 ParameterValue = bool | int | float | str
 
-# Camera images get lost in Fast DDS's default transport; nothing of a simulated cell concerns other machines.
-ENVIRONMENT: Mapping[str, str] = MappingProxyType(
-    {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-)
+
+def environment() -> dict[str, str]:
+    """Variables that every process of the graph needs where the user has not set them."""
+    # Fast DDS 2 and 3 know the file by different names; without it camera images are sent twice or get lost.
+    profiles = str(resource("config", "transport", "fastdds.xml"))
+    return {
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profiles,
+        "FASTDDS_DEFAULT_PROFILES_FILE": profiles,
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",  # nothing of a simulated cell concerns other machines
+    }
 
 
 class OnExit(Enum):
@@ -266,10 +272,10 @@ def build_graph(values: Mapping[str, str] | None = None) -> Graph:
                 on_exit=OnExit.IGNORE,
             )
         )
-    environment = dict(ENVIRONMENT)
+    variables = environment()
     if not simulated:
-        del environment["ROS_AUTOMATIC_DISCOVERY_RANGE"]  # the robot's drivers may run on another machine
-    return Graph(task, tuple(nodes), given["log_level"], MappingProxyType(environment))
+        del variables["ROS_AUTOMATIC_DISCOVERY_RANGE"]  # the robot's drivers may run on another machine
+    return Graph(task, tuple(nodes), given["log_level"], MappingProxyType(variables))
 
 
 def _robot(value: str) -> str:

@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 
 from pad_bringup.errors import PadBringupError
-from pad_bringup.graph import ENVIRONMENT
+from pad_bringup.graph import environment as graph_environment
 
 
 class Session:
@@ -33,7 +33,7 @@ class Session:
             the middleware reads them from there.
         use_sim_time: whether the node's clock follows /clock.
         """
-        wanted = {**{k: os.environ.get(k, v) for k, v in ENVIRONMENT.items()}, **(environment or {})}
+        wanted = {**{k: os.environ.get(k, v) for k, v in graph_environment().items()}, **(environment or {})}
         os.environ.update(wanted)
         self.context = Context()
         domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)

@@ -21,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState  # noqa: E402
 from std_msgs.msg import Float64MultiArray  # noqa: E402
 
 from pad_bringup import names  # noqa: E402
+from pad_bringup.graph import environment  # noqa: E402
 from pad_msgs.msg import CellOutcome, KeypointArray, ObjectPose  # noqa: E402
 from pad_msgs.srv import ResetCell  # noqa: E402
 from pad_parse import qos  # noqa: E402
@@ -55,7 +56,7 @@ class Listener:
     def until(self, done, seconds: float = 20.0) -> None:
         end = time.monotonic() + seconds
         while not done():
-            assert time.monotonic() < end, f"timed out; heard {({k: len(v) for k, v in self.heard.items()})}"
+            assert time.monotonic() < end, f"timed out; heard { ({k: len(v) for k, v in self.heard.items()}) }"
             self.executor.spin_once(timeout_sec=0.05)
 
     def call_reset(self, request: ResetCell.Request) -> ResetCell.Response:
@@ -70,10 +71,9 @@ class Listener:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {
+    return {**environment(), **os.environ} | {
         "ROS_DOMAIN_ID": str(DOMAIN),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
         "OMP_NUM_THREADS": "1",
     }
 
@@ -98,8 +98,8 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproce
 
 @pytest.fixture(scope="module")
 def listener(process: tuple[subprocess.Popen, Path]) -> Iterator[Listener]:
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
+    for name, value in environment().items():
+        os.environ.setdefault(name, value)
     found = Listener()
     yield found
     found.close()

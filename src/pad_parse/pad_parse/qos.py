@@ -10,7 +10,7 @@ def _keep_last(depth: int, reliability: ReliabilityPolicy, durability: Durabilit
 
 
 CAMERA = _keep_last(5, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
-"""Subscribing to images: matches any camera driver. Lossless with FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA."""
+"""Subscribing to images: matches any camera driver. Lossless with enough shared memory (see docs/ros_host.md)."""
 
 CAMERA_OUT = _keep_last(5, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Publishing images: reliable, so that a subscriber may choose either."""
