@@ -4,7 +4,7 @@ setup(
     name="pad_parse",
     version="0.1.0",
     packages=find_packages(exclude=["test"]),
-    package_data={"pad_parse.annotator": ["page/*"]},
+    package_data={"pad_parse.annotator": ["page/*"], "pad_parse.report": ["*.j2", "*.css"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/pad_parse"]),
         ("share/pad_parse", ["package.xml"]),

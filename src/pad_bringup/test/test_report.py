@@ -6,12 +6,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pad_bringup.errors import ReportError
-from pad_bringup.report import Media, ReportContent, StageRecord, render, write_report
-from pad_bringup.report.charts import loss_curve, segment_bars, state_bars
+from pad_bringup.report import ReportContent, StageRecord, render, write_report
+from pad_bringup.report.charts import loss_curve
 from pad_bringup.report.content import Path3D
 from pad_bringup.success import EpisodeResult
 from pad_parse.demonstration import Segment, SegmentKind
+from pad_parse.errors import ReportError
+from pad_parse.report.media import Media
+from pad_parse.report.strips import segment_bars, state_bars
 
 
 class Addresses(HTMLParser):

@@ -55,6 +55,10 @@ class AnnotationError(PadParseError):
     """An annotation is not complete or does not fit its recording, or its page cannot be served."""
 
 
+class ReportError(PadParseError):
+    """A page cannot show what it is given, or cannot be written."""
+
+
 class ParseError(PadParseError):
     """A recording could not be made into a demonstration."""
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pad_parse.colours import group_colours
 from pad_parse.demonstration import Demonstration, KeypointState
 from pad_parse.errors import ParseError
 from pad_parse.hands.estimator import BONES
 from pad_parse.native_output import silenced_stderr
-from pad_parse.recording import Recording
+from pad_parse.recording import Frame, Recording
 
 _CODECS = {".webm": "VP80", ".mp4": "mp4v"}
-_GROUP_COLOURS = ((40, 200, 255), (255, 140, 0), (120, 255, 80), (255, 80, 200), (160, 120, 255), (255, 255, 80))
 _HAND_COLOURS = ((90, 230, 90), (240, 90, 90))
 _FINGER_BONES = BONES[:20]
 _AXIS = 0.05
@@ -29,16 +29,17 @@ def write_overlay(
     demonstration: Demonstration,
     path: str | os.PathLike[str],
     *,
-    hands: np.ndarray | None = None,
     width: int = 640,
     every: int = 1,
+    look: Callable[[int, Frame], None] | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> Path:
     """Write a video (.webm or .mp4) of `recording` with what `demonstration` says drawn on.
 
     Keypoints: dots where visible, rings where filled in, with a short trail. Grippers: approach axis blue, closing axis
-    green, thick while closed, dim while filled in. hands (T, 2, 21, >= 2) px draws the landmarks as seen.
-    width: px of the video; every: draw each n-th frame only.
+    green, thick while closed, dim while filled in. Hands: the bones of the landmarks.
+    width: px of the video; every: draw each n-th frame only; look: is given each frame of the demonstration, with its
+    index, whether drawn or not.
     """
     path = Path(path)
     if path.suffix not in _CODECS:
@@ -52,6 +53,7 @@ def write_overlay(
     scale = width / camera.width
     size = (width, 2 * round(camera.height * scale / 2))
     pixels = camera.task_to_pixels(demonstration.keypoints)
+    hands = camera.task_to_pixels(demonstration.landmarks)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     with silenced_stderr():
         writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter_fourcc(*_CODECS[path.suffix]), rate, size)
@@ -61,12 +63,15 @@ def write_overlay(
         )
     try:
         for frame in recording.frames():
-            t = int(np.searchsorted(stamps, frame.stamp - 1e-6))
-            if t >= len(stamps) or abs(stamps[t] - frame.stamp) > 1e-3 or t % every:
+            t = demonstration_frame(demonstration, frame.stamp)
+            if t is None:
+                continue
+            if look is not None:
+                look(t, frame)
+            if t % every:
                 continue
             image = cv2.resize(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR), size, interpolation=cv2.INTER_AREA)
-            if hands is not None:
-                _draw_hands(image, hands[t], scale)
+            _draw_hands(image, hands[t], scale)
             _draw_keypoints(image, demonstration, pixels, t, scale)
             for arm in (0, 1):
                 _draw_gripper(image, demonstration, t, arm, scale)
@@ -106,6 +111,13 @@ def write_contact_sheet(
     return path
 
 
+def demonstration_frame(demonstration: Demonstration, stamp: float) -> int | None:
+    """The demonstration's frame at a stamp (s) of its recording; None if it has none there."""
+    stamps = demonstration.stamps
+    t = int(np.searchsorted(stamps, stamp - 1e-6))
+    return t if t < len(stamps) and abs(stamps[t] - stamp) <= 1e-3 else None
+
+
 def _point(pixel: np.ndarray) -> tuple[int, int] | None:
     if not np.isfinite(pixel).all() or np.abs(pixel).max() > 10000:
         return None
@@ -121,9 +133,9 @@ def _draw_hands(image: np.ndarray, hands: np.ndarray, scale: float) -> None:
 
 
 def _draw_keypoints(image: np.ndarray, demonstration: Demonstration, pixels: np.ndarray, t: int, scale: float) -> None:
-    groups = list(dict.fromkeys(demonstration.keypoint_groups))
+    colours = group_colours(demonstration.keypoint_groups)
     for n, group in enumerate(demonstration.keypoint_groups):
-        colour = _GROUP_COLOURS[groups.index(group) % len(_GROUP_COLOURS)]
+        colour = colours[group][::-1]  # OpenCV wants blue first
         trail = [_point(p * scale) for p in pixels[max(0, t - _TRAIL) : t + 1, n]]
         for a, b in itertools.pairwise(trail):
             if a is not None and b is not None:
@@ -164,5 +176,6 @@ def _draw_caption(image: np.ndarray, demonstration: Demonstration, t: int) -> No
         grip = "closed" if demonstration.gripper_closed[t, arm] else "open"
         words.append(f"{side}: {state} {grip}")
     text = f"{demonstration.stamps[t] - demonstration.stamps[0]:5.2f} s  " + "   ".join(words)
-    cv2.putText(image, text, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(image, text, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+    cv2.rectangle(image, (0, 0), (width + 16, height + below + 12), (30, 30, 30), -1)
+    cv2.putText(image, text, (8, height + 6), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)

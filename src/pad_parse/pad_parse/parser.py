@@ -22,6 +22,7 @@ from pad_parse.overlay import write_contact_sheet, write_overlay
 from pad_parse.proposal import arms_of_objects, propose_keypoints
 from pad_parse.recording import Recording
 from pad_parse.task import TaskSpec
+from pad_parse.timeline import to_segments
 
 Progress = Callable[[str, float], None]
 _INVENTED, _WHOLE = 0.55, 0.75
@@ -101,6 +102,7 @@ def parse(
         task=spec,
         source="\n".join([str(recording.path), *notes]),
         reference=observed.reference,
+        segments=to_segments(spec.segments, observed.stamps),
         measures={
             **observed.measures,
             **_measures(observed, grippers, states, spec),
@@ -112,7 +114,7 @@ def parse(
         progress("fit hands and grippers", 1.0)
     if overlay_path is not None:
         path = Path(overlay_path)
-        write_overlay(recording, demonstration, path, hands=observed.hands, progress=progress)
+        write_overlay(recording, demonstration, path, progress=progress)
         write_contact_sheet(path, path.with_suffix(".png"))
     return demonstration
 

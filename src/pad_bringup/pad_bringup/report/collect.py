@@ -10,13 +10,14 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pad_augment.dataset import Dataset
-from pad_bringup.report.content import Media, Path3D, ReportContent, StageRecord
+from pad_bringup.report.content import Path3D, ReportContent, StageRecord
 from pad_bringup.run_record import RunFolder
 from pad_bringup.success import EpisodeResult
-from pad_parse.demonstration import Demonstration, KeypointState
+from pad_parse.demonstration import Demonstration
+from pad_parse.report.media import Media
+from pad_parse.visibility import worst_by_group
 from pad_policy.bundle import LOSSES, PolicyBundle
 
 _SHOWN_EPISODES = 20
@@ -49,7 +50,9 @@ def collect(
         overlay=Media.load(run.overlay) if run.overlay.is_file() else None,
         stamps=None if demonstration is None else demonstration.stamps,
         segments=[] if demonstration is None else list(demonstration.segments),
-        visibility={} if demonstration is None else _visibility(demonstration),
+        visibility={}
+        if demonstration is None
+        else worst_by_group(demonstration.keypoint_states, demonstration.keypoint_groups),
         gripper_closed=None if demonstration is None else demonstration.gripper_closed,
         paths=_paths(demonstration, dataset),
         keypoints=None if demonstration is None else demonstration.keypoints[0],
@@ -88,18 +91,6 @@ def machine() -> str:
     except OSError:
         pass
     return f"{len(os.sched_getaffinity(0))} cores, {model}, {platform.system()} {platform.release()}"
-
-
-def _visibility(demonstration: Demonstration) -> dict[str, NDArray[np.uint8]]:
-    """group -> (T,) the worst state of its points."""
-    worst_first = np.array([2, 0, 1])  # rank of LOST, VISIBLE, FILLED
-    groups = np.array(demonstration.keypoint_groups)
-    result = {}
-    for group in dict.fromkeys(demonstration.keypoint_groups):
-        states = demonstration.keypoint_states[:, groups == group]
-        worst = worst_first[states].max(axis=1)
-        result[group] = np.array([KeypointState.VISIBLE, KeypointState.FILLED, KeypointState.LOST], np.uint8)[worst]
-    return result
 
 
 def _paths(demonstration: Demonstration | None, dataset: Dataset | None) -> list[Path3D]:

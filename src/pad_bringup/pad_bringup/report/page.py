@@ -16,6 +16,8 @@ from pad_bringup.report import charts
 from pad_bringup.report.content import ReportContent
 from pad_bringup.success import summarise
 from pad_parse.colours import group_colours
+from pad_parse.report.page import base_style
+from pad_parse.report.strips import Bar, closed_bars, segment_bars, state_bars
 
 _PATH_POINTS = 60  # points of a line in the 3-D view
 
@@ -35,7 +37,7 @@ def render(content: ReportContent) -> str:
     own = {name: Markup((folder / name).read_text(encoding="utf-8")) for name in ("page.css", "scene.js")}
     return page.render(
         content=content,
-        style=own["page.css"],
+        style=base_style() + own["page.css"],
         script=own["scene.js"],
         summary=summarise(content.episodes),
         total_seconds=sum(stage.seconds for stage in content.stages),
@@ -54,17 +56,17 @@ def write_report(content: ReportContent, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _timeline(content: ReportContent) -> list[tuple[str, list[charts.Bar]]]:
+def _timeline(content: ReportContent) -> list[tuple[str, list[Bar]]]:
     """Named strips of the time line; empty without a demonstration."""
     stamps = content.stamps
     if stamps is None or len(stamps) < 2:
         return []
     strips = []
     for arm, side in enumerate(("left", "right")):
-        strips.append((f"{side} arm", charts.segment_bars(content.segments, stamps, arm)))
+        strips.append((f"{side} arm", segment_bars(content.segments, stamps, arm)))
         if content.gripper_closed is not None:
-            strips.append((f"{side} gripper closed", charts.closed_bars(content.gripper_closed[:, arm], stamps)))
-    strips += [(group, charts.state_bars(states, stamps)) for group, states in content.visibility.items()]
+            strips.append((f"{side} gripper closed", closed_bars(content.gripper_closed[:, arm], stamps)))
+    strips += [(group, state_bars(states, stamps)) for group, states in content.visibility.items()]
     return strips
 
 
