@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 MAX_TEXT = 1_000_000
-MAX_VALUES = 200_000
+MAX_VALUES = 50_000
 
 
 class PlainYamlError(Exception):

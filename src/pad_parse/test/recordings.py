@@ -105,6 +105,23 @@ def rgbd_messages(count, *, info=True, colour=True, depth=True, depth_offset=0.0
     return messages
 
 
+def large_messages(count, width=640):
+    """So large that the writer closes a chunk (1 MB) every few frames."""
+    messages = [(INFO, "sensor_msgs/msg/CameraInfo", 0.0, camera_info(width))]
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        rgb = rng.integers(0, 255, (HEIGHT, width, 3), dtype=np.uint8)
+        rgb[0, 0, 0] = i % 256
+        depth = np.full((HEIGHT, width), 500 + i, np.uint16)
+        messages.append((COLOUR, "sensor_msgs/msg/Image", i / 30, image(i / 30, rgb, "rgb8")))
+        messages.append((DEPTH, "sensor_msgs/msg/Image", i / 30, image(i / 30, depth, "16UC1")))
+    return messages
+
+
+def data_file(bag):
+    return next(item for item in bag.iterdir() if item.name != "metadata.yaml")
+
+
 def truth_messages(count):
     """Ground truth of one keypoint, one object and the right hand, in the project's own message types."""
     names = ("Keypoint", "KeypointArray", "ObjectPose", "ObjectPoseArray", "Hand", "HandArray")

@@ -1,7 +1,6 @@
 """Bags and videos: what is read, how streams are paired, and what damaged files end in."""
 
 import os
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -261,17 +260,6 @@ def test_missing_empty_and_unknown(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(RecordingError, match="unknown kind"):
         open_recording(tmp_path / "notes.txt")
-
-
-def test_memory_does_not_grow_with_length(tmp_path):
-    peaks = []
-    for count in (30, 240):
-        recording = open_recording(write_bag(tmp_path / f"bag{count}", rgbd_messages(count)))
-        tracemalloc.start()
-        assert sum(1 for _ in recording.frames()) == count
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < 2 * peaks[0] + 2_000_000
 
 
 def test_video(tmp_path):

@@ -2,29 +2,12 @@
 
 import numpy as np
 import pytest
-from recordings import COLOUR, DEPTH, HEIGHT, INFO, camera_info, image, rgbd_messages, write_bag
+from recordings import COLOUR, DEPTH, INFO, data_file, large_messages, rgbd_messages, write_bag
 from rosbags.rosbag2 import StoragePlugin
 
 from pad_parse.errors import RecordingError
 from pad_parse.recording import open_recording
 from pad_parse.recording.mcap_scan import McapScan
-
-
-def large_messages(count, width=640):
-    """So large that the writer closes a chunk (1 MB) every few frames."""
-    messages = [(INFO, "sensor_msgs/msg/CameraInfo", 0.0, camera_info(width))]
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        rgb = rng.integers(0, 255, (HEIGHT, width, 3), dtype=np.uint8)
-        rgb[0, 0, 0] = i
-        depth = np.full((HEIGHT, width), 500 + i, np.uint16)
-        messages.append((COLOUR, "sensor_msgs/msg/Image", i / 30, image(i / 30, rgb, "rgb8")))
-        messages.append((DEPTH, "sensor_msgs/msg/Image", i / 30, image(i / 30, depth, "16UC1")))
-    return messages
-
-
-def data_file(bag):
-    return next(item for item in bag.iterdir() if item.name != "metadata.yaml")
 
 
 @pytest.fixture(scope="module")
