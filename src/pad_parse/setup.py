@@ -19,6 +19,7 @@ setup(
         "console_scripts": [
             "keypoint_tracker = pad_parse.nodes.keypoint_tracker:main",
             "hand_tracker = pad_parse.nodes.hand_tracker:main",
+            "demonstration_server = pad_parse.nodes.demonstration_server:main",
         ],
     },
 )
