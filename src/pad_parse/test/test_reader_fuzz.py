@@ -194,9 +194,9 @@ YAML_TEXT = st.one_of(
             "!!python/object/apply:os.system [ls]",
             "a: &a [*a, *a]",
             "x: 2001-13-41",
-            "1" * 5000,
-            "[" * 3000,
-            "{a: " * 3000,
+            "1" * 4400,
+            "[" * 1200,
+            "{a: " * 1200,
             "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
             + "\n".join(
                 f"{c}: &{c} [{', '.join([f'*{p}'] * 10)}]" for p, c in zip("abcdefgh", "bcdefghi", strict=True)

@@ -19,9 +19,9 @@ from pad_augment.planning.interface import Failure, PlanFailure
 from pad_augment.trajectory import TaskPlanner, Trajectory
 from pad_msgs.msg import Keypoint, KeypointArray, ObjectPose
 from pad_msgs.srv import GenerateTrajectory
-from pad_parse import geometry
 from pad_parse.demonstration import Demonstration
 from pad_parse.errors import PadParseError
+from pad_parse.ros_transforms import pose_matrix
 
 _CODES = {
     Failure.UNREACHABLE_LEFT: GenerateTrajectory.Response.UNREACHABLE,
@@ -102,7 +102,7 @@ def placements(objects: list[ObjectPose]) -> dict[str, np.ndarray]:
             raise ConfigError(f"object {item.name!r} is given twice")
         if not np.isfinite(values).all() or abs(np.linalg.norm(values[3:]) - 1.0) > 1e-3:
             raise ConfigError(f"the pose of {item.name!r} is not finite, or its quaternion is not of length 1")
-        out[item.name] = geometry.make_pose(geometry.from_quaternion_xyzw(values[3:]), values[:3])
+        out[item.name] = pose_matrix(p, q)
     return out
 
 

@@ -14,7 +14,7 @@ import time
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, Quaternion
+from geometry_msgs.msg import Point, Pose
 from numpy.typing import NDArray
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.clock import Clock, ClockType
@@ -32,8 +32,9 @@ from pad_bringup.cell.cell import Cell
 from pad_bringup.errors import CellError, PadBringupError
 from pad_msgs.msg import CellOutcome, Keypoint, KeypointArray, ObjectPose, ObjectPoseArray
 from pad_msgs.srv import ResetCell
-from pad_parse import geometry, qos
+from pad_parse import qos
 from pad_parse.errors import PadParseError
+from pad_parse.ros_transforms import fill_pose
 
 BEAT = 0.008
 """s of simulated time between two joint states (125 Hz)."""
@@ -282,9 +283,9 @@ class SimCell(Node):
 
 
 def _pose(matrix: NDArray[np.float64]) -> Pose:
-    x, y, z, w = geometry.quaternion_xyzw(matrix).tolist()
-    place = matrix[:3, 3].tolist()
-    return Pose(position=Point(x=place[0], y=place[1], z=place[2]), orientation=Quaternion(x=x, y=y, z=z, w=w))
+    message = Pose()
+    fill_pose(message, matrix)
+    return message
 
 
 def _stamp(seconds: float) -> Time:

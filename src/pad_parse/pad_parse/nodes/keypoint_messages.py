@@ -12,8 +12,8 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from pad_msgs.msg import Keypoint, KeypointArray
-from pad_parse import geometry
 from pad_parse.demonstration import Demonstration, KeypointState
+from pad_parse.ros_transforms import fill_pose
 from pad_parse.tracking import KeypointFrame
 
 TASK_FRAME = "task_frame"
@@ -54,9 +54,7 @@ def keypoint_array(
 def pose_message(matrix: np.ndarray) -> Pose:
     """geometry_msgs/Pose of a (4, 4) pose."""
     pose = Pose()
-    p, q = pose.position, pose.orientation
-    p.x, p.y, p.z = (float(v) for v in matrix[:3, 3])
-    q.x, q.y, q.z, q.w = (float(v) for v in geometry.quaternion_xyzw(matrix))
+    fill_pose(pose, matrix)
     return pose
 
 

@@ -10,7 +10,8 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 
-from pad_parse import geometry, qos
+from pad_parse import qos
+from pad_parse.ros_transforms import fill_pose
 
 TASK_FRAME = "task_frame"
 
@@ -42,7 +43,5 @@ class TransformOutput:
 def _transform(frame: str, pose: np.ndarray, stamp: Time) -> TransformStamped:
     message = TransformStamped(child_frame_id=frame)
     message.header.stamp, message.header.frame_id = stamp, TASK_FRAME
-    t, r = message.transform.translation, message.transform.rotation
-    t.x, t.y, t.z = (float(v) for v in pose[:3, 3])
-    r.x, r.y, r.z, r.w = (float(v) for v in geometry.quaternion_xyzw(pose))
+    fill_pose(message.transform, pose)
     return message

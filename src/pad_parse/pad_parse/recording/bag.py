@@ -21,7 +21,7 @@ from pad_parse.recording.pairing import PAIRING_TOLERANCE, Kind, in_order, pair_
 from pad_parse.recording.recording import Frame, GroundTruth, Recording
 from pad_parse.recording.report import Tally
 from pad_parse.recording.sidecar import load_annotation, load_calibration
-from pad_parse.transforms import frame_tree, pose_matrix
+from pad_parse.ros_transforms import frame_tree, pose_matrix
 
 TASK_FRAME = "task_frame"
 

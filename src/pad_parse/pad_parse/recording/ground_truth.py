@@ -12,7 +12,7 @@ from pad_parse.errors import PadParseError, RecordingError
 from pad_parse.recording.bag_source import BagSource, one_line
 from pad_parse.recording.images import stamp_seconds
 from pad_parse.recording.recording import GroundTruth
-from pad_parse.transforms import pose_matrix
+from pad_parse.ros_transforms import pose_matrix
 
 _KEYPOINTS = "/ground_truth/keypoints"
 _OBJECTS = "/ground_truth/objects"

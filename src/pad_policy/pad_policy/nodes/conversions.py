@@ -11,7 +11,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from visualization_msgs.msg import Marker, MarkerArray
 
 from pad_msgs.msg import ActionChunk, ArmAction, KeypointArray
-from pad_parse.geometry import quaternion_xyzw
+from pad_parse.ros_transforms import fill_pose
 from pad_policy.actions import poses, split
 from pad_policy.chunking import JointChunk
 from pad_policy.environment import JointMeasurement, KeypointObservation
@@ -128,7 +128,5 @@ def _marker(stamp: float, namespace: str, kind: int, size: float, colour: tuple[
 
 def _pose(pose: NDArray[np.float64]) -> Pose:
     message = Pose()
-    message.position.x, message.position.y, message.position.z = pose[:3, 3].tolist()
-    x, y, z, w = quaternion_xyzw(pose).tolist()
-    message.orientation.x, message.orientation.y, message.orientation.z, message.orientation.w = x, y, z, w
+    fill_pose(message, pose)
     return message
