@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
@@ -85,6 +86,31 @@ def test_every_stage_left_its_result(run):
     page = (out / "report.html").read_text()
     assert all(part in page for part in ("data:video/webm", "<canvas", "Training loss", "Episodes"))
     assert not nodes_of(out)
+
+
+def test_live_trackers_agree_with_the_parse(run, tmp_path):
+    """The recording again, played to the live nodes: keypoints within 2 mm and hand landmarks within 6 mm (medians)."""
+    from live_parse import play_live
+
+    from pad_bringup.resources import resource
+    from pad_parse.demonstration import Demonstration
+
+    _, out, *_ = run
+    parsed = Demonstration.load(out / "demonstration.demo.h5")
+    bag = Path(json.loads((out / "run.json").read_text())["recording"])
+    calibration = resource("config", "cameras", "cell.yaml")
+    keypoints, hands = play_live(bag, out / "demonstration.demo.h5", calibration, tmp_path, rate=0.5)
+    frames = {round(float(stamp), 4): k for k, stamp in enumerate(parsed.stamps)}
+    assert len(keypoints) > 0.8 * len(frames) and len(hands) > 0.8 * len(frames)
+    apart = [np.linalg.norm(p - parsed.keypoints[frames[round(s, 4)]], axis=1) for s, p in keypoints.items()]
+    assert np.nanmedian(apart) < 0.002 and np.nanpercentile(apart, 95) < 0.006
+    for side in (0, 1):
+        apart = [
+            np.linalg.norm(both[side] - parsed.landmarks[frames[round(s, 4)], side], axis=1)
+            for s, both in hands.items()
+            if side in both
+        ]
+        assert len(apart) > 0.5 * len(hands) and np.nanmedian(apart) < 0.006
 
 
 @pytest.fixture
