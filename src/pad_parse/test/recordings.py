@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -137,9 +138,9 @@ def truth_messages(count):
     messages = []
     for i in range(count):
         head = header(i / 30, "task_frame")
-        keypoint = make["Keypoint"](
-            name="tip", group="tip", object="cup", position=point, state=1, confidence=1.0, u=1.0, v=2.0
-        )
+        stated = {"name": "tip", "group": "tip", "object": "cup", "position": point, "state": 1}
+        numbers = {item.name: 0.0 for item in fields(make["Keypoint"]) if item.init and item.name not in stated}
+        keypoint = make["Keypoint"](**stated, **numbers)
         hand = make["Hand"](side=1, gripper_pose=pose, opening=0.05, state=1, presence=1.0, landmarks=[point] * 21)
         for topic, kind, message in (
             ("keypoints", "KeypointArray", make["KeypointArray"](header=head, task="pour", keypoints=[keypoint])),

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.interfaces import MessageDefinitionFormat
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from pad_parse.errors import PadParseError, RecordingError
 from pad_parse.recording.mcap_scan import McapScan
@@ -35,6 +36,8 @@ class BagSource(ABC):
         self.start = 2**63 - 1
         self.end = 0
         self.recovered: list[str] = []
+        self._definitions: dict[str, tuple[str, str]] = {}
+        self._stores: dict[frozenset[str], Any] = {}
 
     @property
     def duration(self) -> float:
@@ -48,6 +51,20 @@ class BagSource(ABC):
         Raises:
             RecordingError: the file is truncated or corrupt.
         """
+
+    def _store(self, topics: Collection[str]) -> Any:
+        """The type store that decodes messages of `topics`: by the bag's own definitions, Jazzy's where it has none."""
+        kinds = frozenset(self.types[topic] for topic in topics if topic in self.types)
+        if kinds not in self._stores:
+            store = get_typestore(Stores.EMPTY)
+            for kind in kinds & set(self._definitions):
+                found = _parsed(kind, *self._definitions[kind])
+                store.register({name: fields for name, fields in found.items() if name not in store.fielddefs})
+            if kinds - set(self._definitions):
+                known = get_typestore(Stores.ROS2_JAZZY).fielddefs
+                store.register({name: fields for name, fields in known.items() if name not in store.fielddefs})
+            self._stores[kinds] = store
+        return self._stores[kinds]
 
 
 def open_source(path: Path) -> BagSource:
@@ -105,6 +122,17 @@ def _open_file(file: Path) -> BagSource:
         return source
 
 
+def _parsed(kind: str, encoding: str, text: str) -> dict[str, Any]:
+    """Field definitions by type name, of the text that rosbag2 keeps for a message type and those it is made of."""
+    if encoding == "ros2msg":
+        return dict(get_types_from_msg(text, kind))
+    parts = [part for part in text.split("=" * 80 + "\n") if part.strip()]
+    found: dict[str, Any] = {}
+    for part in parts:
+        found |= get_types_from_idl(part.partition("\n")[2] if part.startswith("IDL: ") else part)
+    return found
+
+
 class _IndexedSource(BagSource):
     """A whole bag, read by `rosbags`."""
 
@@ -115,6 +143,10 @@ class _IndexedSource(BagSource):
             for connection in reader.connections:
                 self.types[connection.topic] = connection.msgtype
                 self.counts[connection.topic] += connection.msgcount
+                definition = connection.msgdef
+                if definition.format != MessageDefinitionFormat.NONE:
+                    kind = "ros2msg" if definition.format == MessageDefinitionFormat.MSG else "ros2idl"
+                    self._definitions[connection.msgtype] = kind, definition.data
             if reader.message_count:
                 self.start, self.end = reader.start_time, reader.end_time
         files = data_files(path) if path.is_dir() else [path]
@@ -129,11 +161,12 @@ class _IndexedSource(BagSource):
         with reading(self._path), self._reader() as reader:
             connections = [c for c in reader.connections if c.topic in topics]
             if connections:
+                store = self._store(topics)
                 for connection, _, raw in reader.messages(connections=connections):
-                    yield connection.topic, reader.deserialize(raw, connection.msgtype)
+                    yield connection.topic, store.deserialize_cdr(raw, connection.msgtype)
 
-    def _reader(self) -> AnyReader:
-        return AnyReader([self._path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+    def _reader(self) -> Reader:
+        return Reader(self._path)
 
 
 class _ScannedSource(BagSource):
@@ -149,6 +182,7 @@ class _ScannedSource(BagSource):
                 channel = self._scan.channels[number]
                 self.types[channel.topic] = channel.kind
                 self.counts[channel.topic] += count
+                self._definitions[channel.kind] = channel.encoding, channel.definition
         self.start, self.end = self._scan.start, self._scan.end
         self.recovered.append(
             f"{path.name} has no usable index ({trouble}); {self.counts.total()} messages were found without it."
@@ -157,12 +191,8 @@ class _ScannedSource(BagSource):
             self.recovered.append(f"{self._scan.damaged_chunks} damaged chunks of {path.name} were left out.")
 
     def messages(self, topics: Collection[str]) -> Iterator[tuple[str, Any]]:
-        store = get_typestore(Stores.ROS2_JAZZY)
         with reading(self._path):
-            for channel in self._scan.channels.values():
-                if channel.topic in topics and channel.encoding == "ros2msg":
-                    defined = get_types_from_msg(channel.definition, channel.kind)
-                    store.register({name: types for name, types in defined.items() if name not in store.fielddefs})
+            store = self._store(topics)
             for channel, _, raw in self._scan.messages(topics):
                 yield channel.topic, store.deserialize_cdr(raw, channel.kind)
 
