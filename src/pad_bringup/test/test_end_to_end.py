@@ -97,7 +97,7 @@ def test_live_trackers_agree_with_the_parse(run, tmp_path):
 
     _, out, *_ = run
     parsed = Demonstration.load(out / "demonstration.demo.h5")
-    bag = Path(json.loads((out / "run.json").read_text())["recording"])
+    bag = Path(parsed.source.splitlines()[0])
     calibration = resource("config", "cameras", "cell.yaml")
     keypoints, hands = play_live(bag, out / "demonstration.demo.h5", calibration, tmp_path, rate=0.5)
     frames = {round(float(stamp), 4): k for k, stamp in enumerate(parsed.stamps)}
