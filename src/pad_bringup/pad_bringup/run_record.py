@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pad_bringup.errors import DemoError
-from pad_bringup.files import write_atomically
+from pad_parse.files import write_atomically
 
 SCHEMA_VERSION = 1
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pad_bringup.files import write_atomically
+from pad_parse.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Protocol
 import yaml
 
 from pad_bringup.errors import SupervisorError
-from pad_bringup.files import write_atomically
 from pad_bringup.graph import Graph, NodeEntry, OnExit
 from pad_bringup.process import ManagedProcess, stop_all
+from pad_parse.files import write_atomically
 
 MAX_RESTARTS = 3
 _DUMP_TIME = 2.0  # s

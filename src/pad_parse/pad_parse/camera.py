@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pad_parse import geometry
 from pad_parse.errors import CameraError
+from pad_parse.files import write_atomically
 from pad_parse.plain_yaml import PlainYamlError, load_plain_yaml
 
 ASSUMED_HORIZONTAL_FOV = float(np.deg2rad(60.0))
@@ -121,13 +122,9 @@ class Camera:
             "matrix": self.matrix.tolist(),
             "transform_camera_to_task": None if pose is None else pose.tolist(),
         }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-            os.replace(temporary, path)
+            write_atomically(path, yaml.safe_dump(content, sort_keys=False))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise CameraError(f"camera file {path} cannot be written: {_one_line(error)}") from error
 
     def with_extrinsics(self, transform_camera_to_task: ArrayLike) -> Camera:

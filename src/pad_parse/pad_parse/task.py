@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pad_parse.errors import TaskError
+from pad_parse.files import write_atomically
 from pad_parse.plain_yaml import PlainYamlError, load_plain_yaml
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
@@ -249,13 +250,9 @@ class TaskSpec(_Model):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the task as YAML; an existing file is replaced as a whole."""
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(self.to_yaml(), encoding="utf-8")
-            os.replace(temporary, path)
+            write_atomically(path, self.to_yaml())
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise TaskError(f"task file {path} cannot be written: {_one_line(error)}") from error
 
 

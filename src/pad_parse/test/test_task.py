@@ -61,3 +61,9 @@ def test_any_text_is_a_task_or_a_task_error(text):
         TaskSpec.from_yaml(text)
     except TaskError:
         pass
+
+
+def test_a_task_that_cannot_be_written_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TaskError, match="cannot be written"):
+        TaskSpec.load("pour").save(tmp_path / "file" / "task.yaml")

@@ -106,6 +106,6 @@ def _paths(demonstration: Demonstration | None, dataset: Dataset | None) -> list
 
 def save_episodes(path: Path, episodes: Sequence[EpisodeResult]) -> None:
     """Write episode results as JSON."""
-    from pad_bringup.files import write_atomically
+    from pad_parse.files import write_atomically
 
     write_atomically(path, json.dumps([vars(episode) for episode in episodes], indent=1) + "\n")

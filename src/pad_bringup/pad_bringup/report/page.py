@@ -11,11 +11,11 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from pad_bringup.files import write_atomically
 from pad_bringup.report import charts
 from pad_bringup.report.content import ReportContent
 from pad_bringup.success import summarise
 from pad_parse.colours import group_colours
+from pad_parse.files import write_atomically
 from pad_parse.report.page import base_style
 from pad_parse.report.strips import Bar, closed_bars, segment_bars, state_bars
 

@@ -11,7 +11,7 @@ from pad_parse.report.media import Media
 
 def top_share(without_depth: NDArray[np.float32]) -> float:
     """Share of frames without depth at which the map's colours end: few pixels (1 %) have more, at least 5 %."""
-    return float(max(0.05, np.quantile(without_depth, 0.99)))
+    return max(0.05, float(np.quantile(without_depth, 0.99)))
 
 
 def hole_map(without_depth: NDArray[np.float32], rgb: NDArray[np.uint8] | None, width: int = 480) -> Media:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pad_parse.colours import as_hex, group_colours
 from pad_parse.demonstration import Demonstration, KeypointState
 from pad_parse.errors import ReportError
+from pad_parse.files import write_atomically
 from pad_parse.overlay import write_overlay
 from pad_parse.recording import Recording
 from pad_parse.report.holes import hole_map, scale_gradient, top_share
@@ -34,7 +35,7 @@ from pad_parse.visibility import Span, state_spans, worst_by_group
 _SIDES = ("left", "right")
 _ARM_COLOURS = ("var(--left)", "var(--right)")
 _OVERLAY_RATE = 15.0
-_MOST_SPANS = 40
+_MOST_SPANS = 24
 
 
 def write_parse_report(
@@ -136,15 +137,10 @@ def base_style() -> Markup:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, text)
     except OSError as error:
         raise ReportError(f"report {path} cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _figures(demonstration: Demonstration, statistics: RecordingStatistics) -> list[tuple[str, str]]:

@@ -63,8 +63,8 @@ LIMITS: dict[str, Limit] = {
         1.5,
         "Do not cover an object wholly while it moves; put the camera where the hands hide less.",
     ),
-    "filled": Limit(
-        "share of the points that were not seen but filled in from their object",
+    "unseen": Limit(
+        "share of the group's points that were not seen (filled in or lost)",
         "%",
         0.40,
         0.85,
@@ -248,7 +248,7 @@ def _of_keypoints(demonstration: Demonstration) -> _Values:
         yield "lost", group, float((worst == KeypointState.LOST).mean())
         yield "longest_loss", group, max(lost, default=0.0)
         yield (
-            "filled",
+            "unseen",
             group,
             float((demonstration.keypoint_states[:, groups == group] != KeypointState.VISIBLE).mean()),
         )

@@ -22,7 +22,7 @@ const openRegions = new Set(), openStages = new Set();
 
 $("recording").textContent = state.recording;
 document.title = `PAD: annotate ${state.recording}`;
-$("file").textContent = `Saved to ${state.file}`;
+$("file").textContent = `Saves to ${state.file}`;
 
 const colourOf = (name) => {
   const names = draft.groups().map((g) => g.name);
@@ -333,16 +333,17 @@ function drawTracks() {
       className: "plain", title: `Go to ${seconds(s.begin)}`, onclick: () => show(nearest(s.begin)),
     }, `${label} ${s.begin.toFixed(1)}–${s.end.toFixed(1)} s`));
     return element("tr", {},
-      element("td", {}, element("span", { className: "swatch", style: { background: colourOf(name), display: "inline-block", marginRight: ".4rem" } }), name),
+      element("td", {}, element("div", { className: "row" }, element("span", { className: "swatch", style: { background: colourOf(name) } }), name)),
       element("td", { className: "n" }, `${Math.round(100 * share)} %`),
-      element("td", {}, ...list(0, "lost"), ...shortened(list(2, "filled"))));
+      element("td", {}, ...shortened(list(0, "lost"), 6), ...shortened(list(2, "filled"), 3)));
   });
   refill($("tracks-result"), element("table", {}, element("tbody", {}, element("tr", {},
     element("th", {}, "group"), element("th", { className: "n" }, "seen"), element("th", {}, "not seen")), ...rows)));
 }
 
-function shortened(items) {
-  return items.length <= 4 ? items : [...items.slice(0, 3), element("span", { className: "soft" }, ` and ${items.length - 3} more`)];
+function shortened(items, most) {
+  if (items.length <= most + 1) return items;
+  return [...items.slice(0, most), element("span", { className: "soft" }, ` and ${items.length - most} more`)];
 }
 
 async function propose() {
