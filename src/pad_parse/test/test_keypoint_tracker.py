@@ -18,8 +18,10 @@ pytest.importorskip("rclpy", reason="ROS 2 is not there")
 pytest.importorskip("pad_msgs", reason="the workspace with pad_msgs is not built or not sourced")
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image
+from visualization_msgs.msg import Marker, MarkerArray
 
 from pad_msgs.msg import KeypointArray
 from pad_msgs.srv import LocaliseKeypoints
@@ -117,6 +119,9 @@ class Camera:
         self._depth = self.node.create_publisher(Image, "/camera/aligned_depth_to_color/image_raw", qos.CAMERA_OUT)
         self._info = self.node.create_publisher(CameraInfo, "/camera/color/camera_info", qos.CAMERA_OUT)
         self.node.create_subscription(KeypointArray, "/pad/keypoints", self.received.append, qos.LATEST)
+        self.diagnostics, self.markers = [], []
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, qos.STATUS)
+        self.node.create_subscription(MarkerArray, "/pad/markers", self.markers.append, qos.STATUS)
         self.client = self.node.create_client(LocaliseKeypoints, "/pad/localise_keypoints")
         self._shown, self._cache = None, None
 
@@ -191,6 +196,18 @@ def test_localises_and_tracks_over_dds(setting):
         truth = cylinders.keypoints_at(points, objects, camera.placements)
         assert np.abs(positions(last) - truth).max() < 0.006
         assert all(k.state == KeypointState.VISIBLE for k in last.keypoints)
+
+        camera.diagnostics.clear()
+        assert camera.spin(15, lambda: len(camera.diagnostics) >= 2)
+        status = camera.diagnostics[-1].status[0]
+        values = {item.key: item.value for item in status.values}
+        assert status.level == DiagnosticStatus.OK and status.message == "tracking"
+        assert 2.0 < float(values["rate_hz"]) < 30.0 and 0.0 <= float(values["age_ms"]) < 2000.0
+        assert {f"visible_{g}" for g in TaskSpec.load("pour").group_names} <= set(values)
+        assert all(float(v) == 1.0 for k, v in values.items() if k.startswith("visible_"))
+        spheres = [m for m in camera.markers[-1].markers if m.type == Marker.SPHERE_LIST]
+        assert sum(len(m.points) for m in spheres) == len(last.keypoints)
+        assert all(m.header.frame_id == "task_frame" and m.header.stamp.sec > 0 for m in spheres)
 
         camera.placements = {}
         answer = camera.localise()
