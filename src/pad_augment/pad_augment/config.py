@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pad_augment.errors import ConfigError
+from pad_augment.planning.interface import Shape
 
 
 class GeneratorConfig(BaseModel):
@@ -44,6 +47,25 @@ class GeneratorConfig(BaseModel):
     start_rotation_noise: float = Field(
         0.15, ge=0, le=1.0, description="rad, start pose of each TCP about home, uniform"
     )
+    longest_stretch: float = Field(
+        4.0, ge=1, le=20, description="largest factor by which the arm with the shorter way is slowed; then it waits"
+    )
+    minimum_distance: float = Field(
+        0.12, ge=0, le=0.5, description="m between the bases of two objects; closer, a gripper cannot pass between them"
+    )
+    obstacles: int = Field(0, ge=0, le=12, description="cylinders that stand in the way, elsewhere in each scene")
+    obstacle_radius: float = Field(0.025, ge=0.005, le=0.1, description="m")
+    obstacle_height: float = Field(0.12, ge=0.01, le=0.5, description="m")
+    swap_hands: bool = Field(
+        True, description="whether the hands change their parts, by reflection, where an object is out of reach"
+    )
+    object_scale: float = Field(
+        0.0, ge=0, le=0.3, description="largest change of an object's size, with its keypoints and grasp, as a share"
+    )
+    displacement_probability: float = Field(
+        0.0, ge=0, le=1, description="share of the episodes in which an object is moved while the arms reach for it"
+    )
+    displacement_distance: float = Field(0.08, gt=0, le=0.3, description="m, farthest that it is moved")
     recovery_probability: float = Field(
         0.35, ge=0, le=1, description="share of the episodes that begin mid-way with the arms pushed off their path"
     )
@@ -54,6 +76,10 @@ class GeneratorConfig(BaseModel):
     slowest_skill: float = Field(1.6, ge=1, le=10, description="largest factor on the duration of a skill")
     attempts_per_episode: int = Field(30, ge=1, description="attempts per wanted episode before giving up")
 
+    def obstacle_shapes(self) -> dict[str, Shape]:
+        """The obstacles of every scene by name."""
+        return {f"obstacle_{i}": Shape(self.obstacle_radius, self.obstacle_height) for i in range(self.obstacles)}
+
     @classmethod
     def from_options(cls, **options: object) -> GeneratorConfig:
         """Build a config from loose options; an unknown or wrong one is a `ConfigError` in one line."""
@@ -63,3 +89,14 @@ class GeneratorConfig(BaseModel):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "options"
             raise ConfigError(f"{where}: {first['msg']}; known: {', '.join(cls.model_fields)}") from error
+
+    @classmethod
+    def from_assignments(cls, texts: Sequence[str]) -> GeneratorConfig:
+        """Build a config from texts `name=value`, as on a command line; errors as in `from_options`."""
+        options: dict[str, object] = {}
+        for text in texts:
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise ConfigError(f"{text!r} is no NAME=VALUE; known names: {', '.join(cls.model_fields)}")
+            options[name.strip()] = value.strip()
+        return cls.from_options(**options)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pad_augment.planning.interface import Failure, PlanFailure
 from pad_augment.sampling import Placement
 from pad_augment.scene_plan import ScenePlanner
-from pad_augment.skills import ArmSkill, SkillSet
+from pad_augment.skills import Grip, SkillSet, Take, Work
 from pad_parse import geometry
 
 FloatArray = NDArray[np.float64]
@@ -47,9 +47,27 @@ AS_SHOWN = Turns()
 
 
 def turned(skills: SkillSet, turns: Turns) -> SkillSet:
-    """The skills with other grasps; the objects move as before."""
-    left, right = skills.arms
-    return replace(skills, arms=(_turned(left, turns.left, turns.dip), _turned(right, turns.right, turns.dip)))
+    """The skills with other grasps, all those of an arm turned alike; the objects move as before."""
+    if turns == AS_SHOWN:
+        return skills
+    angles = (turns.left, turns.right)
+    held: list[Grip | None] = [None, None]
+    beats: list[Take | Work] = []
+    for beat in skills.beats:
+        if isinstance(beat, Take):
+            held = [grip or before for grip, before in zip(beat.grips, held, strict=True)]
+            new = [None if g is None else _turned(g, angles[arm], turns.dip) for arm, g in enumerate(beat.grips)]
+            beats.append(Take((new[0], new[1])))
+            continue
+        parts = []
+        for arm, part in enumerate(beat.parts):
+            grip = held[arm]
+            if part is not None and grip is not None:
+                other = _turned(grip, angles[arm], turns.dip).gripper_in_object
+                part = replace(part, poses=part.poses @ geometry.inverse(grip.gripper_in_object) @ other)
+            parts.append(part)
+        beats.append(replace(beat, parts=(parts[0], parts[1])))
+    return replace(skills, beats=tuple(beats))
 
 
 def choose_turns(
@@ -101,15 +119,14 @@ def choose_turns(
     return best[1]
 
 
-def _turned(arm: ArmSkill, turn: float, dip: float) -> ArmSkill:
-    grasp = arm.gripper_in_object
+def _turned(grip: Grip, turn: float, dip: float) -> Grip:
+    grasp = grip.gripper_in_object
     rotation = geometry.rotation_exp(np.array([0.0, 0.0, turn])) @ grasp[:3, :3]
     level = np.cross(rotation[:, 2], [0.0, 0.0, -1.0])
     norm = float(np.linalg.norm(level))
     if norm > 0.1:
         rotation = geometry.rotation_exp(level / norm * min(dip, float(np.arcsin(min(norm, 1.0))))) @ rotation
-    other = geometry.make_pose(rotation, grasp[:3, 3])
-    return replace(arm, gripper_in_object=other, skill_poses=arm.skill_poses @ geometry.inverse(grasp) @ other)
+    return replace(grip, gripper_in_object=geometry.make_pose(rotation, grasp[:3, 3]))
 
 
 def _share(planner: ScenePlanner, scenes: Sequence[Placement]) -> float:
@@ -118,10 +135,7 @@ def _share(planner: ScenePlanner, scenes: Sequence[Placement]) -> float:
 
 def _failures(planner: ScenePlanner, scenes: Sequence[Placement]) -> list[Failure]:
     """Why scenes could not be carried out, one code for each that could not."""
-    codes = []
-    for index, placement in enumerate(scenes):
-        try:
-            planner.plan(placement, np.random.default_rng(index))
-        except PlanFailure as failure:
-            codes.append(failure.code)
-    return codes
+    results = planner.run(
+        [planner.planned(planner.scene(placement), np.random.default_rng(i)) for i, placement in enumerate(scenes)]
+    )
+    return [result.code for result in results if isinstance(result, PlanFailure)]

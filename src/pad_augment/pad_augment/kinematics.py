@@ -223,7 +223,7 @@ class Robot:
             return joints, failures
         candidates = inverse(UR5E, geometry.inverse(self._bases[arm] @ _UR_BASE) @ poses @ self._tool_to_flange[arm])
         joints, good = self._within_branches(arm, candidates, starts, seeds)
-        for index in np.flatnonzero(~good):
+        for index in np.flatnonzero(~good).tolist():
             span = slice(starts[index], starts[index + 1])
             try:
                 joints[span] = self._best_chain(arm, poses[span], candidates[span], seeds[index])
@@ -234,7 +234,7 @@ class Robot:
     def _within_branches(
         self, arm: int, candidates: FloatArray, starts: NDArray[np.intp], seeds: FloatArray
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """(S, 6) each path in the one of its eight branches with the least squared steps, and (B,) whether that will do.
+        """(S, 6) each path in that of its eight branches with the least squared steps, and (B,) whether that will do.
 
         It will where no step is so large that changing the branch on the way could be the smoother choice.
         """

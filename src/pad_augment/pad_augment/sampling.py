@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from pad_parse.task import TaskSpec
 Placement = Mapping[str, NDArray[np.float64]]
 """Object name -> pose (4, 4) in the task frame."""
 
-MINIMUM_DISTANCE = 0.12
-"""m between the bases of two objects; closer, a gripper cannot pass between them."""
 _LONGEST_SEARCH = 4096
+_TRIES_PER_OBSTACLE = 200
+_AROUND = 0.10
+"""m beyond the objects' regions in which obstacles may stand."""
 
 
 class SceneSampler:
@@ -26,8 +27,13 @@ class SceneSampler:
     points it fills the regions evenly from the first points on, and any of its points is computed directly.
     """
 
-    def __init__(self, task: TaskSpec, seed: int) -> None:
-        """Raises: ConfigError: the regions leave no room for the objects."""
+    def __init__(
+        self, task: TaskSpec, seed: int, minimum_distance: float = 0.12, obstacles: Sequence[str] = ()
+    ) -> None:
+        """minimum_distance: m between the bases of two objects. obstacles: names of what stands in the way."""
+        self._seed = seed
+        self._minimum_distance = minimum_distance
+        self._obstacles = list(obstacles)
         self._names = task.object_names
         regions = [task.objects[name].region for name in self._names]
         self._low = np.array([[r.x[0], r.y[0], r.yaw[0]] for r in regions])
@@ -43,19 +49,38 @@ class SceneSampler:
         self._looked_at = 0
 
     def __call__(self, index: int) -> Placement:
-        """Poses of all objects in scene `index`, counted from 0."""
+        """Poses of all objects and obstacles in scene `index`, counted from 0.
+
+        Raises:
+            ConfigError: the regions leave no room for the objects, or no room is left for the obstacles.
+        """
         while len(self._apart) <= index:
             self._look_further()
         scene = self._scenes(np.array([self._apart[index]]))[0]
-        return {name: geometry.yaw_pose(*row) for name, row in zip(self._names, scene, strict=True)}
+        out = {name: geometry.yaw_pose(*row) for name, row in zip(self._names, scene, strict=True)}
+        rng = np.random.default_rng([self._seed, 3, index])
+        places = list(scene[:, :2])
+        low, high = self._low[:, :2].min(0) - _AROUND, self._high[:, :2].max(0) + _AROUND
+        for name in self._obstacles:
+            tries = rng.uniform(low, high, (_TRIES_PER_OBSTACLE, 2))
+            gaps = np.linalg.norm(tries[:, None] - np.array(places), axis=-1).min(axis=1)
+            free = np.flatnonzero(gaps >= self._minimum_distance)
+            if not len(free):
+                raise ConfigError(
+                    f"there is no room for {len(self._obstacles)} obstacles {self._minimum_distance} m apart"
+                )
+            places.append(tries[free[0]])
+            out[name] = geometry.yaw_pose(places[-1][0], places[-1][1], 0.0)
+        return out
 
     def _look_further(self) -> None:
         numbers = np.arange(self._looked_at, self._looked_at + _LONGEST_SEARCH)
         self._looked_at += _LONGEST_SEARCH
-        found = numbers[_apart(self._scenes(numbers))]
+        found = numbers[_apart(self._scenes(numbers), self._minimum_distance)]
         if not len(found):
             raise ConfigError(
-                f"the regions of {', '.join(self._names)} never leave {MINIMUM_DISTANCE} m between objects; widen them"
+                f"the regions of {', '.join(self._names)} never leave {self._minimum_distance} m between objects; "
+                "widen them"
             )
         self._apart += found.tolist()
 
@@ -65,8 +90,8 @@ class SceneSampler:
         return np.asarray(self._low + points.reshape(-1, *self._low.shape) * (self._high - self._low))
 
 
-def _apart(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _apart(values: NDArray[np.float64], distance: float) -> NDArray[np.bool_]:
     """(S,) bool: scenes (S, objects, 3) in which every pair keeps its distance."""
     gaps = np.linalg.norm(values[:, :, None, :2] - values[:, None, :, :2], axis=-1)
     gaps[:, np.arange(values.shape[1]), np.arange(values.shape[1])] = np.inf
-    return np.asarray(gaps.min((1, 2)) >= MINIMUM_DISTANCE)
+    return np.asarray(gaps.min((1, 2)) >= distance)

@@ -1,72 +1,124 @@
-"""One scene: from object placements to a proved trajectory of both arms with its keypoints."""
+"""Scenes: from object placements to proved trajectories of both arms with their keypoints.
+
+One scene's decisions (slower, another way, another meeting place, the hands changed, a push) are a coroutine that asks
+for choreographies and plans. `ScenePlanner.run` advances many of them together, so that what all of them ask for is
+computed at once; what one scene becomes does not depend on the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pad_augment.choreography import Pace, Phase, choreograph
+from pad_augment.choreography import Pace, Phase, Scenes, choreograph, object_path
 from pad_augment.config import GeneratorConfig
-from pad_augment.dataset import Episode
-from pad_augment.equivariance import held_object, keypoints_of
+from pad_augment.dataset import Episode, ee_vectors
+from pad_augment.equivariance import keypoints_of
 from pad_augment.errors import ConfigError
 from pad_augment.kinematics import Robot
 from pad_augment.planning.collisions import CollisionScene
+from pad_augment.planning.dynamics import limit_ratios
 from pad_augment.planning.interface import (
     BimanualPlanner,
     Failure,
-    Holding,
     Plan,
     PlanFailure,
     PlanRequest,
     Stretch,
-    World,
 )
-from pad_augment.skills import SkillSet
+from pad_augment.skills import SkillSet, Take, Work, reflected
 from pad_parse import geometry
 from pad_parse.demonstration import KeypointState, SegmentKind
 
 FloatArray = NDArray[np.float64]
+Result = TypeVar("Result")
+Asking = Generator["Ask | PlanRequest", Any, Result]
 
 MEETING_SHIFTS = ((0.0, 0.0), (-0.05, 0.0), (0.0, 0.05), (-0.10, 0.05), (-0.15, 0.05), (0.0, 0.10), (-0.10, 0.12))
 """The meeting place is the demonstration's while both arms can be there, else the first of these shifts (x, z; m)."""
 _TOO_FAST = (Failure.VELOCITY, Failure.ACCELERATION)
+_OUT_OF_REACH = (Failure.UNREACHABLE_LEFT, Failure.UNREACHABLE_RIGHT)
 _TRIES_TO_SLOW = 4
 _TRIES_TO_PUSH = 3
+_MOVING_TIME = 0.4
+"""s that an object takes when it is moved to another place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """placement: object -> (4, 4) at the start. starts: (2, 4, 4) TCP poses. scale: object -> size of the instance."""
+
+    placement: Mapping[str, FloatArray]
+    starts: FloatArray
+    scale: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """A choreography with its plan: at another meeting place, slower, with stops, or with the hands changed."""
+
+    scene: Scene
+    rng: np.random.Generator
+    meeting: FloatArray
+    motion: float = 1.0
+    skill: float = 1.0
+    stops: bool = False
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class ScenePlan:
     """A proved trajectory of T steps.
 
-    plan: joints, poses, resulting openings. command: (T, 2) m. kinds: (T,) of SegmentKind. closing: first step at which
-    the grippers may touch their objects. grasped: first step from which the objects move with the grippers.
-    placement: object -> (4, 4) at the start.
+    plan: joints, poses, resulting openings; its lengths are those of `stretches`. command: (T, 2) m. kinds: (T, 2) of
+    SegmentKind. yields: (T,) whether a push may happen. objects: object -> (T, 4, 4).
     """
 
     plan: Plan
+    stretches: tuple[Stretch, ...]
     command: FloatArray
     kinds: NDArray[np.uint8]
-    closing: int
-    grasped: int
-    placement: dict[str, FloatArray]
+    yields: NDArray[np.bool_]
+    objects: dict[str, FloatArray]
+    scene: Scene
+    mirrored: bool = False
+
+    def __len__(self) -> int:
+        return len(self.command)
+
+    @property
+    def placement(self) -> Mapping[str, FloatArray]:
+        """Object -> (4, 4) at the start."""
+        return {name: path[0] for name, path in self.objects.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Refused:
+    """Why an `Ask` gave no plan, and the phase in which it failed."""
+
+    failure: PlanFailure
+    phase: Phase
 
 
 class ScenePlanner:
     """Plans scenes of one demonstration for one robot."""
 
     def __init__(self, skills: SkillSet, robot: Robot, planner: BimanualPlanner, config: GeneratorConfig) -> None:
-        self._skills = skills
+        self._skills = {False: skills, True: reflected(skills)}
         self._robot = robot
         self._planner = planner
         self._config = config
-        shared = {f.name: getattr(config, f.name) for f in fields(Pace) if f.name in type(config).model_fields}
-        shared["start_opening"] = min(config.start_opening, *(arm.max_opening for arm in robot.arms))
-        self._pace = Pace(**shared)
-        self._in_gripper = {arm.object: geometry.inverse(arm.gripper_in_object) for arm in skills.arms}
+        self._pace = pace_of(config, min(arm.max_opening for arm in robot.arms))
+        self._home = np.stack([robot.fk(arm, robot.home[arm]) for arm in (0, 1)])
+        parts = [part for beat in skills.beats if isinstance(beat, Work) for part in beat.parts]
+        self._meets = any(part is not None and part.reference is None for part in parts)
+
+    # --- one scene at a time -------------------------------------------------------------------------------------
 
     def plan(
         self, placement: Mapping[str, FloatArray], rng: np.random.Generator, starts: FloatArray | None = None
@@ -79,160 +131,317 @@ class ScenePlanner:
             PlanFailure: with the cause.
             ConfigError: an object is missing or not known.
         """
-        known = set(self._skills.object_poses)
-        if set(placement) != known:
-            raise ConfigError(
-                f"poses are given for {', '.join(sorted(placement)) or 'nothing'}; needed: {', '.join(sorted(known))}"
-            )
-        poses = {name: np.asarray(pose, dtype=np.float64) for name, pose in placement.items()}
-        if starts is None:
-            starts = np.stack([self._robot.fk(arm, self._robot.home[arm]) for arm in (0, 1)])
-        first_failure: PlanFailure | None = None
-        for x, z in MEETING_SHIFTS:
-            try:
-                return self._plan_at(poses, starts, geometry.make_pose(np.eye(3), [x, 0.0, z]), rng)
-            except _MeetingFailure as failure:
-                first_failure = first_failure or failure.cause
-        assert first_failure is not None
-        raise first_failure
-
-    def _plan_at(
-        self, placement: dict[str, FloatArray], starts: FloatArray, change: FloatArray, rng: np.random.Generator
-    ) -> ScenePlan:
-        pace = self._pace
-        tries = 0
-        while True:
-            phases = choreograph(self._skills, placement, starts, change, pace)
-            request = PlanRequest(
-                World(placement, self._in_gripper), [phase.stretch for phase in phases], at_rest=pace.stops
-            )
-            try:
-                return _scene_plan(phases, self._planner.plan(request, rng), placement)
-            except PlanFailure as failure:
-                tries += 1
-                phase = phases[failure.stretch]
-                slower = self._slower(pace, phase.kind, failure) if tries <= _TRIES_TO_SLOW else None
-                if slower is not None:
-                    pace = slower
-                elif self._planner.finds_ways and phase.stretch.free and not pace.stops:
-                    pace = replace(self._pace, stops=True)
-                    tries = 0
-                elif phase.kind in (SegmentKind.SYNC_SKILL, SegmentKind.IDLE) and failure.code not in _TOO_FAST:
-                    raise _MeetingFailure(failure) from failure
-                else:
-                    raise
-
-    def _slower(self, pace: Pace, kind: SegmentKind, failure: PlanFailure) -> Pace | None:
-        """The pace at which the failed phase keeps the limits; None if that is too slow, or not the matter."""
-        if failure.code not in _TOO_FAST:
-            return None
-        factor = 1.08 * (failure.excess if failure.code is Failure.VELOCITY else np.sqrt(failure.excess))
-        name = "skill" if kind in (SegmentKind.SYNC_SKILL, SegmentKind.IDLE) else "motion"
-        slower = getattr(pace, name) * factor
-        return replace(pace, **{name: slower}) if slower <= getattr(self._config, f"slowest_{name}") else None
+        (result,) = self.run([self.planned(self.scene(placement, starts), rng)])
+        if isinstance(result, PlanFailure):
+            raise result
+        return result
 
     def pushed(self, scene: ScenePlan, rng: np.random.Generator) -> tuple[int, ScenePlan] | None:
         """The scene from a random step on, with both arms pushed off their path there and led back to it.
 
         Returns the step and the trajectory from there, or None where no push that was tried could be carried out.
         """
-        config, total = self._config, len(scene.kinds)
-        back = max(2, round(config.recovery_time * config.rate_hz))
-        movable = np.isin(scene.kinds, (SegmentKind.MOTION, SegmentKind.SYNC_SKILL))
-        movable[max(total - back, 0) :] = False
-        # A push must have faded before an approach begins, or the gripper would come in askew.
-        for first in np.flatnonzero(np.diff(scene.kinds.astype(int)) != 0) + 1:
-            if scene.kinds[first] == SegmentKind.ASYNC_SKILL:
-                movable[max(first - back, 0) : first] = False
-        candidates = np.flatnonzero(movable)
+        (result,) = self.run([self._pushed(scene, rng)])
+        return result
+
+    def displaced(self, scene: ScenePlan, rng: np.random.Generator) -> ScenePlan | None:
+        """The scene with an object that somebody moves while the arms reach for it; they change their way at once.
+
+        None where the object could not be followed, or the task does not begin with a grasp.
+        """
+        (result,) = self.run([self._displaced(scene, rng)])
+        return result
+
+    def scene(self, placement: Mapping[str, FloatArray], starts: FloatArray | None = None) -> Scene:
+        """A scene of the demonstrated instances.
+
+        Raises:
+            ConfigError: an object is missing or not known.
+        """
+        known = set(self._skills[False].object_poses)
+        given = set(placement)
+        if not known <= given:
+            raise ConfigError(
+                f"poses are given for {', '.join(sorted(given)) or 'nothing'}; needed: {', '.join(sorted(known))}"
+            )
+        poses = {name: np.asarray(pose, dtype=np.float64) for name, pose in placement.items()}
+        return Scene(poses, self._home if starts is None else starts)
+
+    def varied(self, placement: Mapping[str, FloatArray], rng: np.random.Generator) -> Asking[ScenePlan | PlanFailure]:
+        """A scene as it goes into a dataset: other start poses and instances, now and then a disturbance."""
+        config = self._config
+        starts = self.random_starts(rng)
+        scene = replace(self.scene(placement, starts), scale=random_scale(self._skills[False], config, rng))
+        result = yield from self.planned(scene, rng)
+        if isinstance(result, PlanFailure):
+            return result
+        if config.displacement_probability > 0 and rng.random() < config.displacement_probability:
+            moved = yield from self._displaced(result, rng)
+            return result if moved is None else moved
+        if rng.random() < config.recovery_probability:
+            pushed = yield from self._pushed(result, rng)
+            # A scene whose pushes all fail is still good as it is.
+            if pushed is not None:
+                return pushed[1]
+        return result
+
+    def collides_again(self, scene: ScenePlan, step: float) -> bool:
+        """Check a whole scene anew for collisions, at most `step` rad between two checks, whoever planned it."""
+        checker = self._checker
+        ends = np.cumsum(scene.plan.lengths)
+        for stretch, end, length in zip(scene.stretches, ends, scene.plan.lengths, strict=True):
+            # The step into the next stretch belongs to this one's contacts.
+            rows = slice(end - length, end + 1)
+            checker.arrange(stretch.bodies)
+            if checker.first_collision(scene.plan.joints[rows], scene.plan.openings[rows], step) is not None:
+                return True
+        return False
+
+    @cached_property
+    def _checker(self) -> CollisionScene:
+        shapes = {**self._skills[False].shapes, **self._config.obstacle_shapes()}
+        return CollisionScene(self._robot, shapes)
+
+    # --- decisions of one scene ----------------------------------------------------------------------------------
+
+    def planned(self, scene: Scene, rng: np.random.Generator) -> Asking[ScenePlan | PlanFailure]:
+        """The scene, if need be with the hands changed."""
+        result = yield from self._anywhere(scene, rng, mirrored=False)
+        if isinstance(result, PlanFailure) and result.code in _OUT_OF_REACH and self._config.swap_hands:
+            other = yield from self._anywhere(scene, rng, mirrored=True)
+            if not isinstance(other, PlanFailure):
+                return other
+        return result
+
+    def _anywhere(self, scene: Scene, rng: np.random.Generator, mirrored: bool) -> Asking[ScenePlan | PlanFailure]:
+        """The scene at the demonstration's meeting place, or else at another."""
+        first_failure: PlanFailure | None = None
+        for x, z in MEETING_SHIFTS if self._meets else MEETING_SHIFTS[:1]:
+            ask = Ask(scene, rng, geometry.make_pose(np.eye(3), [x, 0.0, z]), mirrored=mirrored)
+            result = yield from self._at_some_pace(ask)
+            if isinstance(result, ScenePlan):
+                return result
+            first_failure = first_failure or result.failure
+            if result.phase.slowed_as != "skill" or result.failure.code in _TOO_FAST:
+                return result.failure
+        assert first_failure is not None
+        return first_failure
+
+    def _at_some_pace(self, ask: Ask) -> Asking[ScenePlan | _Refused]:
+        first, tries = ask, 0
+        while True:
+            result = yield ask
+            if isinstance(result, ScenePlan):
+                return result
+            tries += 1
+            slower = self._slower(ask, result) if tries <= _TRIES_TO_SLOW else None
+            if slower is not None:
+                ask = slower
+            elif self._planner.finds_ways and result.phase.free and not ask.stops:
+                ask, tries = replace(first, stops=True), 0
+            else:
+                assert isinstance(result, _Refused)
+                return result
+
+    def _slower(self, ask: Ask, refused: _Refused) -> Ask | None:
+        """The pace at which the failed phase keeps the limits; None if that is too slow, or not the matter."""
+        failure = refused.failure
+        if failure.code not in _TOO_FAST:
+            return None
+        factor = 1.08 * (failure.excess if failure.code is Failure.VELOCITY else np.sqrt(failure.excess))
+        name = refused.phase.slowed_as
+        slower = getattr(ask, name) * factor
+        return replace(ask, **{name: slower}) if slower <= getattr(self._config, f"slowest_{name}") else None
+
+    def _pushed(self, scene: ScenePlan, rng: np.random.Generator) -> Asking[tuple[int, ScenePlan] | None]:
+        back = max(2, round(self._config.recovery_time * self._config.rate_hz))
+        candidates = np.flatnonzero(pushable(scene.yields, scene.kinds, back))
         if not len(candidates):
             return None
         for _ in range(_TRIES_TO_PUSH):
             step = int(rng.choice(candidates))
             poses = self._pushed_poses(scene, step, back, rng)
-            try:
-                return step, self._replanned(scene, step, poses, rng)
-            except PlanFailure:
-                continue
+            stretches = _sliced(scene, step, poses)
+            plan = yield PlanRequest(stretches, start=scene.plan.joints[step], moving=True)
+            if isinstance(plan, Plan):
+                return step, self._from(scene, step, plan, stretches)
         return None
 
     def _pushed_poses(self, scene: ScenePlan, step: int, back: int, rng: np.random.Generator) -> FloatArray:
-        scale = 0.5 if scene.kinds[step] == SegmentKind.SYNC_SKILL else 1.0
+        kinds = scene.kinds[step]
+        scale = 0.5 if SegmentKind.SYNC_SKILL in kinds or SegmentKind.ASYNC_SKILL in kinds else 1.0
         poses = scene.plan.poses[step:].copy()
-        s = np.clip(np.arange(len(poses)) / back, 0.0, 1.0)
-        fade = 1 - s**3 * (10 - 15 * s + 6 * s**2)
+        fade = faded(np.arange(len(poses)), back)
+        bodies = scene.stretches[int(np.searchsorted(np.cumsum(scene.plan.lengths), step, side="right"))].held
         for arm in (0, 1):
             shift = rng.uniform(-1, 1, 3) * self._config.recovery_position * scale
             turn = rng.uniform(-1, 1, 3) * self._config.recovery_rotation * scale
-            if step >= scene.grasped:
+            if kinds[arm] == SegmentKind.IDLE:
+                continue  # a hand that keeps still, keeps what it holds still
+            if bodies[arm] is not None:
                 shift[2] = abs(shift[2])  # what is carried is not pushed into the table
             poses[:, arm, :3, 3] += fade[:, None] * shift
             poses[:, arm, :3, :3] = geometry.rotation_exp(fade[:, None] * turn) @ poses[:, arm, :3, :3]
         return poses
 
-    def _replanned(self, scene: ScenePlan, step: int, poses: FloatArray, rng: np.random.Generator) -> ScenePlan:
-        stretches = []
-        for span, held, touched in self._contacts(scene):
-            first = max(span.start, step)
-            if first < span.stop:
-                rows = slice(first - step, span.stop - step)
-                openings = scene.plan.openings[first : span.stop]
-                stretches.append(Stretch(poses[rows], openings, free=False, held=held, touched=touched))
-        request = PlanRequest(
-            World(scene.placement, self._in_gripper), stretches, start=scene.plan.joints[step], moving=True
+    def _displaced(self, scene: ScenePlan, rng: np.random.Generator) -> Asking[ScenePlan | None]:
+        config, first = self._config, self._skills[scene.mirrored].beats[0]
+        if not isinstance(first, Take) or not scene.stretches[0].free:
+            return None
+        name = str(rng.choice([grip.object for grip in first.grips if grip is not None]))
+        angle, far = rng.uniform(0, 2 * np.pi), config.displacement_distance * rng.uniform(0.4, 1.0)
+        place = np.array(scene.scene.placement[name])
+        place[:2, 3] += far * np.array([np.cos(angle), np.sin(angle)])
+        others = [pose[:2, 3] for other, pose in scene.scene.placement.items() if other != name]
+        if others and min(np.linalg.norm(place[:2, 3] - other) for other in others) < config.minimum_distance:
+            return None
+        after = replace(scene.scene, placement={**scene.scene.placement, name: place})
+        other = yield from self._at_some_pace(Ask(after, rng, np.eye(4), mirrored=scene.mirrored))
+        back = max(2, round(config.recovery_time * config.rate_hz))
+        if not isinstance(other, ScenePlan) or not other.stretches[0].free:
+            return None
+        latest = min(scene.plan.lengths[0], other.plan.lengths[0] - back)
+        if latest < 2:
+            return None
+        step = int(rng.integers(1, latest))
+        poses = other.plan.poses[step:].copy()
+        # From the old path to the new one: both are smooth, and so is the share.
+        overlap = min(back, scene.plan.lengths[0] - step)
+        share = 1 - faded(np.arange(overlap), overlap)
+        for arm in (0, 1):
+            old = scene.plan.poses[step : step + overlap, arm]
+            poses[:overlap, arm] = geometry.interpolate_pose(old, poses[:overlap, arm], share)
+        stretches = _sliced(other, step, poses)
+        plan = yield PlanRequest(stretches, start=scene.plan.joints[step], moving=True)
+        if not isinstance(plan, Plan):
+            return None
+        return self._joined(scene, self._from(other, step, plan, stretches), step, name)
+
+    def _joined(self, scene: ScenePlan, later: ScenePlan, step: int, name: str) -> ScenePlan | None:
+        """`scene` up to a step in its first stretch, then `later`; the object `name` is moved meanwhile."""
+        joints = np.concatenate([scene.plan.joints[:step], later.plan.joints])
+        if max(ratio.max() for ratio in limit_ratios(self._robot, joints, self._config.rate_hz)) > 1.0:
+            return None
+        head = scene.stretches[0]
+        stretches = (
+            Stretch(scene.plan.poses[:step], scene.plan.openings[:step], head.free, head.bodies),
+            *later.stretches,
         )
-        plan = self._planner.plan(request, rng)
+        plan = Plan(
+            joints,
+            np.concatenate([scene.plan.poses[:step], later.plan.poses]),
+            np.concatenate([scene.plan.openings[:step], later.plan.openings]),
+            (step, *later.plan.lengths),
+            ("line", *later.plan.ways),
+        )
+        objects = {n: np.concatenate([scene.objects[n][:step], path]) for n, path in later.objects.items()}
+        steps = min(max(2, round(_MOVING_TIME * self._config.rate_hz)), len(objects[name]) - step)
+        moving = objects[name][step : step + steps]
+        share = 1 - faded(np.arange(steps), steps)
+        objects[name][step : step + steps] = geometry.interpolate_pose(scene.objects[name][0], moving, share)
         return ScenePlan(
             plan,
-            scene.command[step:],
-            scene.kinds[step:],
-            max(scene.closing - step, 0),
-            max(scene.grasped - step, 0),
-            scene.placement,
+            stretches,
+            np.concatenate([scene.command[:step], later.command]),
+            np.concatenate([scene.kinds[:step], later.kinds]),
+            np.concatenate([scene.yields[:step], later.yields]),
+            objects,
+            scene.scene,
+            scene.mirrored,
         )
 
-    def collides_again(self, scene: ScenePlan, step: float) -> bool:
-        """Check a whole scene anew for collisions, at most `step` rad between two checks, whoever planned it."""
-        checker = CollisionScene(self._robot, self._skills.shapes)
-        world = World(scene.placement, self._in_gripper)
-        for span, held, touched in self._contacts(scene):
-            checker.arrange(world, held, touched)
-            if checker.first_collision(scene.plan.joints[span], scene.plan.openings[span], step) is not None:
-                return True
-        return False
+    def _from(self, scene: ScenePlan, step: int, plan: Plan, stretches: Sequence[Stretch]) -> ScenePlan:
+        """The scene from a step on, along another plan."""
+        ends = np.cumsum([len(s) for s in stretches])
+        objects = {}
+        for name, path in scene.objects.items():
+            moved = path[step:].copy()
+            for stretch, end in zip(stretches, ends, strict=True):
+                body = stretch.bodies[name]
+                if body.holder is not None:
+                    rows = slice(end - len(stretch), end)
+                    moved[rows] = plan.poses[rows, body.holder] @ body.pose
+            objects[name] = moved
+        return ScenePlan(
+            plan,
+            tuple(stretches),
+            scene.command[step:],
+            scene.kinds[step:],
+            scene.yields[step:],
+            objects,
+            scene.scene,
+            scene.mirrored,
+        )
 
-    def _contacts(self, scene: ScenePlan) -> list[tuple[slice, Holding, Holding]]:
-        """Steps with what is held and what is touched in them."""
-        nothing: Holding = (None, None)
-        names: Holding = (self._skills.arms[0].object, self._skills.arms[1].object)
-        parts = [
-            (slice(0, scene.closing), nothing, nothing),
-            (slice(scene.closing, scene.grasped), nothing, names),
-            (slice(scene.grasped, len(scene.kinds)), names, nothing),
-        ]
-        return [part for part in parts if part[0].start < part[0].stop]
+    # --- many scenes at once -------------------------------------------------------------------------------------
+
+    def run(self, scenes: Sequence[Asking[Result]]) -> list[Result]:
+        """Advance the coroutines of many scenes until all have a result."""
+        out: dict[int, Result] = {}
+        waiting: dict[int, Ask | PlanRequest] = {}
+
+        def advance(index: int, answer: Any) -> None:
+            try:
+                waiting[index] = scenes[index].send(answer)
+            except StopIteration as end:
+                out[index] = end.value
+
+        for index in range(len(scenes)):
+            advance(index, None)
+        while waiting:
+            asked, waiting = waiting, {}
+            for index, answer in self._answered(asked).items():
+                advance(index, answer)
+        return [out[index] for index in range(len(scenes))]
+
+    def _answered(self, asked: Mapping[int, Ask | PlanRequest]) -> dict[int, Any]:
+        # Phases that are as many belong together: with stops there are more.
+        groups: dict[tuple[bool, bool], list[int]] = {}
+        for index, ask in asked.items():
+            if isinstance(ask, Ask):
+                groups.setdefault((ask.mirrored, ask.stops), []).append(index)
+        phases: dict[int, tuple[list[Phase], int]] = {}
+        for (mirrored, stops), members in groups.items():
+            asks = [ask for ask in (asked[index] for index in members) if isinstance(ask, Ask)]
+            made = choreograph(self._skills[mirrored], _together(asks), replace(self._pace, stops=stops))
+            phases.update({index: (made, number) for number, index in enumerate(members)})
+        requests = []
+        for index, ask in asked.items():
+            if isinstance(ask, Ask):
+                made, number = phases[index]
+                requests.append(PlanRequest([phase.stretch(number) for phase in made], at_rest=ask.stops))
+            else:
+                requests.append(ask)
+        # Only ways around are drawn, and only an `Ask` with stops leads to them.
+        rngs = [ask.rng if isinstance(ask, Ask) else np.random.default_rng(0) for ask in asked.values()]
+        answers: dict[int, Any] = {}
+        for request, (index, ask), plan in zip(
+            requests, asked.items(), self._planner.plan_many(requests, rngs), strict=True
+        ):
+            if not isinstance(ask, Ask):
+                answers[index] = plan
+                continue
+            made, number = phases[index]
+            if isinstance(plan, PlanFailure):
+                answers[index] = _Refused(plan, made[plan.stretch])
+            else:
+                answers[index] = _scene_plan(made, number, request.stretches, plan, ask)
+        return answers
+
+    # --- what a scene looks like ---------------------------------------------------------------------------------
 
     def random_starts(self, rng: np.random.Generator) -> FloatArray:
         """(2, 4, 4) TCP poses about the home, as far off as the config says."""
-        out = np.stack([self._robot.fk(arm, self._robot.home[arm]) for arm in (0, 1)])
-        for arm in (0, 1):
-            turn = geometry.rotation_exp(rng.uniform(-1, 1, 3) * self._config.start_rotation_noise)
-            out[arm, :3, :3] = turn @ out[arm, :3, :3]
-            out[arm, :3, 3] += rng.uniform(-1, 1, 3) * self._config.start_position_noise
-        return out
+        return start_poses(self._home, self._config, rng.uniform(-1, 1, (2, 2, 3)))
 
     def keypoints(self, scene: ScenePlan) -> FloatArray:
-        """(T, N, 3) m in the task frame: at rest until the grasp, then rigid with the gripper."""
-        total = len(scene.kinds)
-        moved: dict[str, FloatArray] = {}
-        for name, pose in scene.placement.items():
-            path = np.repeat(pose[None], total, axis=0)
-            for arm in (0, 1):
-                if self._skills.arms[arm].object == name:
-                    carried = scene.plan.poses[scene.grasped :, arm]
-                    path[scene.grasped :] = held_object(carried, self._in_gripper[name])
-            moved[name] = keypoints_of(path, self._skills.points_in_object[name])
-        return np.stack([moved[name][:, index] for name, index in self._skills.order], axis=1)
+        """(T, N, 3) m in the task frame: at rest, rigid with the gripper that holds them, settling when let go."""
+        skills = self._skills[False]
+        moved = {
+            name: keypoints_of(scene.objects[name], scene.scene.scale.get(name, 1.0) * points)
+            for name, points in skills.points_in_object.items()
+        }
+        return np.stack([moved[name][:, index] for name, index in skills.order], axis=1)
 
     def episode(self, scene: ScenePlan) -> Episode:
         """The scene as the dataset stores it."""
@@ -240,36 +449,101 @@ class ScenePlanner:
         return Episode(
             keypoints=keypoints,
             keypoint_states=np.full(keypoints.shape[:2], KeypointState.VISIBLE, np.uint8),
-            ee=_ee(scene.plan.poses, scene.plan.openings),
-            action=_ee(scene.plan.poses, scene.command),
+            ee=ee_vectors(scene.plan.poses, scene.plan.openings),
+            action=ee_vectors(scene.plan.poses, scene.command),
             joints=scene.plan.joints,
-            segments=np.repeat(scene.kinds[:, None], 2, axis=1),
-            object_poses=np.array([scene.placement[name] for name in self._skills.object_poses]),
+            segments=scene.kinds,
+            object_poses=np.array([scene.scene.placement[name] for name in self._skills[False].object_poses]),
         )
 
 
-class _MeetingFailure(Exception):
-    """The arms cannot be where the demonstration's hands met."""
+def pace_of(config: GeneratorConfig, widest: float) -> Pace:
+    """The pace of a config for grippers that open `widest` m."""
+    shared = {f.name: getattr(config, f.name) for f in fields(Pace) if f.name in type(config).model_fields}
+    shared["start_opening"] = min(config.start_opening, widest)
+    return Pace(**shared)
 
-    def __init__(self, cause: PlanFailure) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
+
+def start_poses(home: FloatArray, config: GeneratorConfig, draws: FloatArray) -> FloatArray:
+    """(..., 2, 4, 4) TCP poses about the home (2, 4, 4), as far off as the config says.
+
+    draws: (..., 2, 2, 3) in [-1, 1], per arm a turn and a shift.
+    """
+    turn = geometry.rotation_exp(draws[..., 0, :] * config.start_rotation_noise)
+    shift = draws[..., 1, :] * config.start_position_noise
+    return geometry.make_pose(turn @ home[:, :3, :3], home[:, :3, 3] + shift)
 
 
-def _scene_plan(phases: list[Phase], plan: Plan, placement: dict[str, FloatArray]) -> ScenePlan:
-    command, kinds = [], []
-    for phase, length in zip(phases, plan.lengths, strict=True):
+def random_scale(skills: SkillSet, config: GeneratorConfig, rng: np.random.Generator) -> dict[str, float]:
+    """Object -> size of the instance; nothing is drawn where all are alike."""
+    if config.object_scale == 0:
+        return {}
+    return {name: float(1 + rng.uniform(-1, 1) * config.object_scale) for name in skills.object_poses}
+
+
+def pushable(yields: NDArray[np.bool_], kinds: NDArray[np.uint8], back: int) -> NDArray[np.bool_]:
+    """(T,) at which steps of an episode a push may happen that has faded `back` steps later."""
+    out = yields.copy()
+    out[max(len(out) - back, 0) :] = False
+    # A push must have faded before contact is made, or the gripper would come in askew.
+    rest = (kinds == SegmentKind.IDLE).all(axis=1)
+    for first in np.flatnonzero(yields[:-1] & ~yields[1:] & ~rest[1:]) + 1:
+        out[max(first - back, 0) : first] = False
+    return out
+
+
+def faded(steps: NDArray[np.int64], back: int) -> FloatArray:
+    """What is left of a push, 1 at step 0 and 0 from step `back` on, smoothly."""
+    s = np.clip(steps / back, 0.0, 1.0)
+    return np.asarray(1 - s**3 * (10 - 15 * s + 6 * s**2))
+
+
+def _together(asks: Sequence[Ask]) -> Scenes:
+    names = asks[0].scene.placement
+    return Scenes(
+        placement={name: np.stack([ask.scene.placement[name] for ask in asks]) for name in names},
+        starts=np.stack([ask.scene.starts for ask in asks]),
+        meeting=np.stack([ask.meeting for ask in asks]),
+        motion=np.array([ask.motion for ask in asks]),
+        skill=np.array([ask.skill for ask in asks]),
+        scale={name: np.array([ask.scene.scale.get(name, 1.0) for ask in asks]) for name in names},
+    )
+
+
+def _sliced(scene: ScenePlan, step: int, poses: FloatArray) -> list[Stretch]:
+    """The scene's stretches from a step on, along other poses (T - step, 2, 4, 4)."""
+    out = []
+    for stretch, end in zip(scene.stretches, np.cumsum(scene.plan.lengths), strict=True):
+        first = max(end - len(stretch), step)
+        if first < end:
+            openings = scene.plan.openings[first:end]
+            out.append(Stretch(poses[first - step : end - step], openings, False, stretch.bodies))
+    return out
+
+
+def _scene_plan(phases: list[Phase], number: int, stretches: Sequence[Stretch], plan: Plan, ask: Ask) -> ScenePlan:
+    command, kinds, yields, driven = [], [], [], []
+    objects: dict[str, list[FloatArray]] = {name: [] for name in ask.scene.placement}
+    end = 0
+    for phase, stretch, length in zip(phases, stretches, plan.lengths, strict=True):
+        rows, end = slice(end, end + length), end + length
+        asked = phase.command[phase.rows(number)]
         # Where the planner went another way, the command is that of the whole free motion: it does not change there.
-        same = length == len(phase.command)
-        command.append(phase.command if same else np.repeat(phase.command[:1], length, axis=0))
-        kinds.append(np.full(length, phase.kind, np.uint8))
-    contacts = [(phase.stretch, length) for phase, length in zip(phases, plan.lengths, strict=True)]
-    closing = sum(length for stretch, length in contacts if stretch.held == stretch.touched == (None, None))
-    grasped = sum(length for stretch, length in contacts if stretch.held == (None, None))
-    return ScenePlan(plan, np.concatenate(command), np.concatenate(kinds), closing, grasped, placement)
-
-
-def _ee(poses: FloatArray, openings: FloatArray) -> FloatArray:
-    """EE vectors (T, 20) of poses (T, 2, 4, 4) and openings (T, 2)."""
-    parts = [poses[..., :3, 3], geometry.rotation_6d(poses[..., :3, :3]), openings[..., None]]
-    return np.concatenate(parts, axis=-1).reshape(len(poses), 20)
+        command.append(asked if length == len(asked) else np.repeat(asked[:1], length, axis=0))
+        kinds.append(np.tile(np.array(phase.kinds, np.uint8), (length, 1)))
+        yields.append(np.full(length, phase.yields))
+        driven.append(Stretch(plan.poses[rows], plan.openings[rows], stretch.free, stretch.bodies))
+        for name, track in phase.tracks.items():
+            path = None if track.path is None else track.path[phase.rows(number)]
+            alone = replace(track, pose=track.pose[number : number + 1], path=path)
+            objects[name].append(object_path(alone, plan.poses[rows], np.zeros(length, np.intp)))
+    return ScenePlan(
+        plan,
+        tuple(driven),
+        np.concatenate(command),
+        np.concatenate(kinds),
+        np.concatenate(yields),
+        {name: np.concatenate(parts) for name, parts in objects.items()},
+        ask.scene,
+        ask.mirrored,
+    )

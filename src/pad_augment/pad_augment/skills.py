@@ -1,60 +1,111 @@
-"""What a grounded demonstration teaches: each arm's grasp and the skill that follows."""
+"""What a grounded demonstration teaches: what the hands take, what they do with it, and what they let go."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from pad_augment.errors import GroundingError
-from pad_augment.grounding import Grasp, find_grasp, ground
+from pad_augment.grounding import Grasp, Grounding, Skill, ground_stages
 from pad_augment.kinematics import ARMS
 from pad_augment.planning.interface import Shape
 from pad_parse import geometry
-from pad_parse.demonstration import Demonstration, Segment, SegmentKind
+from pad_parse.demonstration import Demonstration, SegmentKind
 
 FloatArray = NDArray[np.float64]
 
 
 SMOOTHING = 0.08
 """s; standard deviation of the filter over the objects' tracked poses, which an arm could not follow otherwise."""
+CARRIED = 0.02
+"""m; an object that the other hand holds has been brought somewhere if it is farther than this from where it was."""
+STANDS = 0.012
+"""m; an object this near to the height at which it began stands at the end of the demonstration."""
+LONGEST_SETTLING = 1.5
+"""s after the hand has opened in which an object may still move: fall, roll or tip."""
+_INSIDE = 0.004
 
 
 @dataclass(frozen=True, eq=False)
-class ArmSkill:
-    """One arm's part of a demonstration.
+class Grip:
+    """How an arm holds an object.
 
-    object: the object that it takes and holds.
-    gripper_in_object: (4, 4) the grasp, fixed while it holds.
-    opening: m between thumb and index tip while it holds.
-    skill_poses: (K, 4, 4) TCP in the task frame during the skill, at the skill's stamps.
+    gripper_in_object: (4, 4) fixed while it holds. opening: m between thumb and index tip while it holds.
     """
 
     object: str
     gripper_in_object: FloatArray
     opening: float
-    skill_poses: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """Arms that take an object, at the same time; the other one keeps still. grips: left, right."""
+
+    grips: tuple[Grip | None, Grip | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One arm's part in `Work`.
+
+    poses: (K, 4, 4) TCP in the task frame as demonstrated, at the work's stamps.
+    reference: the object whose change of pose the poses go along with; None: they stay where they were shown.
+    reference_pose: (4, 4) of it in the demonstration; of no use without a reference.
+    """
+
+    poses: FloatArray
+    reference: str | None
+    reference_pose: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Settling:
+    """How an object moves once it has been let go: (M, 4, 4) `dT` in the demonstration's task frame, M at `stamps`."""
+
+    stamps: FloatArray
+    changes: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A skill of one arm or of both, on one clock; a part of None keeps still.
+
+    kind: SYNC_SKILL or ASYNC_SKILL. stamps: (K,) s from 0. release: arms that let go at the end. touching: pairs of
+    objects, or of an arm and an object, that touch in the demonstration. early: those of them that touch at the start.
+    settling: how objects move that are let go.
+    """
+
+    stage: str
+    kind: SegmentKind
+    stamps: FloatArray
+    parts: tuple[Part | None, Part | None]
+    active: tuple[bool, bool]
+    release: tuple[bool, bool]
+    touching: frozenset[tuple[str, str]]
+    early: frozenset[tuple[str, str]]
+    settling: Mapping[str, Settling]
 
 
 @dataclass(frozen=True, eq=False)
 class SkillSet:
-    """Both arms' skills (0 left, 1 right), and where the objects stood: name -> (4, 4).
+    """What the arms do one after the other, and where the objects stood: name -> (4, 4).
 
-    skill_stamps: (K,) s from 0, on the demonstration's frames.
     points_in_object: name -> (n, 3) m, keypoints in their objects' frames; `order` gives (object, index) of each of
-    the N keypoints.
-    shapes: name -> the cylinder that is taken for the object.
+    the N keypoints. shapes: name -> the cylinder that is taken for the object. mirrored: whether the hands have changed
+    their parts.
     """
 
-    arms: tuple[ArmSkill, ArmSkill]
-    skill_stamps: FloatArray
+    beats: tuple[Take | Work, ...]
     object_poses: dict[str, FloatArray]
     points_in_object: dict[str, FloatArray]
     order: list[tuple[str, int]]
     shapes: dict[str, Shape]
+    mirrored: bool = False
 
 
 def learn_skills(
@@ -72,24 +123,12 @@ def learn_skills(
     upright object best so, and a hand's estimated pose is some degrees off.
 
     Raises:
-        GroundingError: the template is not what `generate` knows how to carry out: one grasp per arm, then one
-            SYNC_SKILL of both; or keypoints are missing.
+        GroundingError: the demonstration does not fit its template, nothing is done with what is taken, or keypoints
+            are missing.
     """
-    grasps, sync = _parts(demonstration)
-    stamps = demonstration.stamps
-    span = slice(sync.start, sync.end)
-    sigma = SMOOTHING / float(np.median(np.diff(stamps)))
-    arms = []
-    for grasp in grasps:
-        held = slice(grasp.onset, grasp.end)
-        objects = demonstration.object_poses[grasp.object]
-        offset = _mean_pose(geometry.inverse(objects[held]) @ demonstration.gripper_poses[held, grasp.arm])
-        if level_grasps:
-            offset = levelled(offset)
-        # The object's pose is more precise than the hand's: the gripper follows it through the fixed grasp.
-        carried = geometry.smooth_poses(objects, sigma)[span] @ offset
-        opening = float(np.median(demonstration.gripper_openings[held, grasp.arm]))
-        arms.append(ArmSkill(grasp.object, offset, opening, carried))
+    grounding = ground_stages(demonstration)
+    if not grounding.skills:
+        raise GroundingError(f"task {demonstration.task.name!r} has no stage of kind skill: nothing to do is shown")
     first = {
         n: demonstration.object_poses[n][0] for n in demonstration.task.object_names if n in demonstration.object_poses
     }
@@ -106,16 +145,285 @@ def learn_skills(
                 f"{np.isfinite(known).all(-1).sum()} are"
             )
         points[name] = known
-    holders = {arm.object: arm for arm in arms}
+    grips = {grasp: _grip(demonstration, grasp, level_grasps) for grasp in grounding.grasps}
+    holders = {grip.object: grip for grip in reversed(grips.values())}
     estimated = {name: estimate_shape(points[name], holders.get(name)) for name in first}
+    every_shape = {**estimated, **dict(shapes or {})}
     return SkillSet(
-        arms=(arms[0], arms[1]),
-        skill_stamps=stamps[span] - stamps[sync.start],
+        beats=_Score(demonstration, grounding, grips, every_shape).beats(),
         object_poses=first,
         points_in_object=points,
         order=order,
-        shapes={**estimated, **dict(shapes or {})},
+        shapes=every_shape,
     )
+
+
+def reflected(skills: SkillSet) -> SkillSet:
+    """The skills mirrored in the task frame's x-z plane, the arms swapped: each object is taken by the other hand.
+
+    With S = diag(1, -1, 1) a pose (R, x) becomes (S R S, S x), a proper rotation again. Objects keep their keypoints.
+    Its own inverse.
+    """
+    mirror = geometry.reflect_pose
+
+    def grip(value: Grip | None) -> Grip | None:
+        return None if value is None else replace(value, gripper_in_object=mirror(value.gripper_in_object))
+
+    def part(value: Part | None) -> Part | None:
+        if value is None:
+            return None
+        return replace(value, poses=mirror(value.poses), reference_pose=mirror(value.reference_pose))
+
+    def pairs(values: frozenset[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        other = {ARMS[0]: ARMS[1], ARMS[1]: ARMS[0]}
+        return frozenset((other.get(a, a), b) for a, b in values)
+
+    beats: list[Take | Work] = []
+    for beat in skills.beats:
+        if isinstance(beat, Take):
+            beats.append(Take((grip(beat.grips[1]), grip(beat.grips[0]))))
+            continue
+        settling = {n: replace(s, changes=mirror(s.changes)) for n, s in beat.settling.items()}
+        beats.append(
+            replace(
+                beat,
+                parts=(part(beat.parts[1]), part(beat.parts[0])),
+                active=(beat.active[1], beat.active[0]),
+                release=(beat.release[1], beat.release[0]),
+                touching=pairs(beat.touching),
+                early=pairs(beat.early),
+                settling=settling,
+            )
+        )
+    # A shape is a cylinder: mirrored, its axis lies on the other side of the object's x axis.
+    return replace(skills, beats=tuple(beats), mirrored=not skills.mirrored)
+
+
+class _Score:
+    """Grasps and skills of a demonstration, in an order in which two arms can carry them out."""
+
+    def __init__(
+        self,
+        demonstration: Demonstration,
+        grounding: Grounding,
+        grips: Mapping[Grasp, Grip],
+        shapes: Mapping[str, Shape],
+    ) -> None:
+        self._demo = demonstration
+        self._grounding = grounding
+        self._grips = grips
+        self._shapes = shapes
+        sigma = SMOOTHING / float(np.median(np.diff(demonstration.stamps)))
+        self._smooth = {n: geometry.smooth_poses(p, sigma) for n, p in demonstration.object_poses.items()}
+
+    def beats(self) -> tuple[Take | Work, ...]:
+        events: list[Grasp | Skill] = [*self._grounding.grasps, *self._grounding.skills]
+        events.sort(key=lambda e: e.close if isinstance(e, Grasp) else e.start)
+        out: list[Take | Work] = []
+        holds: list[Grasp | None] = [None, None]
+        places = {name: poses[0] for name, poses in self._smooth.items()}
+        while events:
+            event = events.pop(0)
+            other = events[0] if events else None
+            if isinstance(event, Grasp):
+                group = [event]
+                if isinstance(other, Grasp) and other.arm != event.arm and other.object != event.object:
+                    group.append(other)
+                    events.pop(0)
+                out.append(self._take(group, holds))
+                for grasp in group:
+                    holds[grasp.arm] = grasp
+                continue
+            together = [event]
+            if isinstance(other, Skill) and self._beside(event, other, holds):
+                together.append(other)
+                events.pop(0)
+            following = events[0] if events else None
+            out.append(self._work(together, holds, places, following))
+        return tuple(out)
+
+    def _beside(self, one: Skill, other: Skill, holds: Sequence[Grasp | None]) -> bool:
+        """Whether two skills of one arm each are shown at the same time and have nothing to do with each other."""
+        if one.sync or other.sync or len(one.arms) != 1 or len(other.arms) != 1 or one.arms == other.arms:
+            return False
+        apart = {one.object, one.reference}.isdisjoint({other.object, other.reference})
+        return apart and other.start < one.end and holds[other.arms[0]] is not None
+
+    def _take(self, group: Sequence[Grasp], holds: Sequence[Grasp | None]) -> Take:
+        grips: list[Grip | None] = [None, None]
+        for grasp in group:
+            before = holds[grasp.arm]
+            if before is not None:
+                raise GroundingError(
+                    f"stage {grasp.stage!r}: the {ARMS[grasp.arm]} hand takes the {grasp.object!r} while it holds "
+                    f"the {before.object!r}, which no skill stage puts down"
+                )
+            if any(g is not None and g.object == grasp.object for g in holds):
+                raise GroundingError(
+                    f"stage {grasp.stage!r}: the {grasp.object!r} is handed over while the other hand still holds it, "
+                    "which is not supported; show it put down in between"
+                )
+            grips[grasp.arm] = self._grips[grasp]
+        return Take((grips[0], grips[1]))
+
+    def _work(
+        self,
+        skills: Sequence[Skill],
+        holds: list[Grasp | None],
+        places: dict[str, FloatArray],
+        following: Grasp | Skill | None,
+    ) -> Work:
+        stamps = self._demo.stamps
+        start, end = min(s.start for s in skills), max(s.end for s in skills)
+        if end - start < 2:
+            raise GroundingError(f"stage {skills[0].stage!r} is a single frame long")
+        span = np.arange(start, end)
+        parts: list[Part | None] = [None, None]
+        for arm in (0, 1):
+            skill = next((s for s in skills if arm in s.arms), None)
+            if skill is not None:
+                parts[arm] = self._part(arm, skill, span, holds)
+            elif holds[arm] is not None:
+                parts[arm] = self._kept(arm, start, len(span), holds, places)
+        active = tuple(any(arm in s.arms for s in skills) for arm in (0, 1))
+        # Before the next stage, or at the end, a hand that has opened has let go.
+        until = len(stamps)
+        if following is not None:
+            until = following.close + 1 if isinstance(following, Grasp) else following.start + 1
+        release = [grasp is not None and grasp.end < until for grasp in holds]
+        for arm, grasp in enumerate(holds):
+            if grasp is not None and following is None and grasp.end == len(stamps):
+                release[arm] = self._stands(grasp.object)
+        held = [grasp.object for grasp in holds if grasp is not None]
+        touching, early = self._touching(span, holds, held)
+        settling = {}
+        for arm, grasp in enumerate(holds):
+            if grasp is None:
+                continue
+            places[grasp.object] = self._smooth[grasp.object][end - 1]
+            if release[arm]:
+                settled = self._settling(grasp, min(grasp.end, len(stamps) - 1))
+                if settled is not None:
+                    settling[grasp.object] = settled
+                    places[grasp.object] = settled.changes[-1] @ places[grasp.object]
+                holds[arm] = None
+        both = any(s.sync for s in skills)
+        return Work(
+            " and ".join(s.stage for s in skills),
+            SegmentKind.SYNC_SKILL if both else SegmentKind.ASYNC_SKILL,
+            stamps[start:end] - stamps[start],
+            (parts[0], parts[1]),
+            (bool(active[0]), bool(active[1])),
+            (release[0], release[1]),
+            touching,
+            early,
+            settling,
+        )
+
+    def _part(self, arm: int, skill: Skill, span: NDArray[np.intp], holds: Sequence[Grasp | None]) -> Part:
+        rows = np.clip(span, skill.start, skill.end - 1)
+        grasp = holds[arm]
+        if grasp is None:
+            raise GroundingError(
+                f"stage {skill.stage!r} uses the {ARMS[arm]} hand, which holds nothing then; "
+                "add the grasp stage, or name the arm that does it"
+            )
+        # The object's pose is more precise than the hand's: the gripper follows it through the fixed grasp.
+        path = self._smooth[grasp.object][rows]
+        offset = self._grips[grasp].gripper_in_object
+        if len(skill.arms) == 2:
+            return Part(path @ offset, None, np.eye(4))
+        name = skill.reference
+        if name == grasp.object:  # relative to where it stood when it was taken
+            return Part(path @ offset, name, self._smooth[name][grasp.close])
+        before = self._smooth[name][skill.start]
+        if any(g is not None and g.object == name for g in holds):  # the other hand holds it, and wavers
+            path = before @ geometry.inverse(self._smooth[name][rows]) @ path
+        return Part(path @ offset, name, before)
+
+    def _kept(
+        self, arm: int, start: int, count: int, holds: Sequence[Grasp | None], places: Mapping[str, FloatArray]
+    ) -> Part | None:
+        """What a hand does with its object while the other one works: holds it where it was shown, or keeps still."""
+        grasp = holds[arm]
+        assert grasp is not None
+        now = self._smooth[grasp.object][start]
+        if np.linalg.norm(now[:3, 3] - places[grasp.object][:3, 3]) < CARRIED:
+            return None
+        pose = now @ self._grips[grasp].gripper_in_object
+        return Part(np.repeat(pose[None], count, axis=0), None, np.eye(4))
+
+    def _stands(self, name: str) -> bool:
+        poses = self._demo.object_poses[name]
+        upright = poses[-1, 2, 2] > np.cos(np.radians(10)) * poses[0, 2, 2]
+        calm = np.linalg.norm(poses[-3:, :3, 3] - poses[-1, :3, 3], axis=1).max() < STANDS
+        return bool(upright and calm and abs(poses[-1, 2, 3] - poses[0, 2, 3]) < STANDS)
+
+    def _settling(self, grasp: Grasp, frame: int) -> Settling | None:
+        """The object's motion after it was let go; None if it stays."""
+        stamps, poses = self._demo.stamps, self._smooth[grasp.object]
+        again = [g.close for g in self._grounding.grasps if g.object == grasp.object and g.close > frame]
+        last = min([*again, len(stamps)])
+        last = min(last, int(np.searchsorted(stamps, stamps[frame] + LONGEST_SETTLING)))
+        rows = slice(frame, max(last, frame + 1))
+        changes = poses[rows] @ geometry.inverse(poses[frame])
+        if np.linalg.norm(poses[rows][-1, :3, 3] - poses[frame, :3, 3]) < CARRIED / 2:
+            return None
+        return Settling(stamps[rows] - stamps[frame], changes)
+
+    def _touching(
+        self, span: NDArray[np.intp], holds: Sequence[Grasp | None], held: Sequence[str]
+    ) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]:
+        """Contacts of what is held, and of the hands, with other objects; and those at the first frame."""
+        touching, early = set(), set()
+        rows = span[:: max(1, len(span) // 40)]
+        for arm, grasp in enumerate(holds):
+            if grasp is None:
+                continue
+            mine = _surface(self._shapes[grasp.object])
+            for other, poses in self._smooth.items():
+                if other == grasp.object or (other in held and held.index(other) < held.index(grasp.object)):
+                    continue
+                relative = geometry.inverse(poses[rows]) @ self._smooth[grasp.object][rows]
+                meets = _inside(relative, mine, self._shapes[other], _INSIDE)
+                back = _inside(geometry.inverse(relative), _surface(self._shapes[other]), self._shapes[grasp.object])
+                hand = relative @ self._grips[grasp].gripper_in_object
+                fingers = _inside(hand, _gripper_points(self._grips[grasp].opening), self._shapes[other], -0.02)
+                for pair, when in (((grasp.object, other), meets | back), ((ARMS[arm], other), fingers)):
+                    if when.any():
+                        touching.add(pair)
+                    if when[0]:
+                        early.add(pair)
+        return frozenset(touching), frozenset(early)
+
+
+def _surface(shape: Shape) -> FloatArray:
+    """(n, 3) m, points on a cylinder in its object's frame."""
+    angle = 2 * np.pi * np.arange(8) / 8
+    ring = shape.radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    rings = [np.c_[share * ring, np.full(8, z)] for z in np.linspace(0, shape.height, 5) for share in (0.5, 1.0)]
+    return np.concatenate(rings) + [*shape.centre, 0.0]
+
+
+def _gripper_points(opening: float) -> FloatArray:
+    """(n, 3) m along both fingers, in the TCP frame."""
+    return np.array([[0.0, side * opening / 2, z] for side in (-1, 1) for z in (-0.06, -0.03, 0.0, 0.02)])
+
+
+def _inside(relative: FloatArray, points: FloatArray, shape: Shape, depth: float = _INSIDE) -> NDArray[np.bool_]:
+    """(T,) whether any of the points (n, 3), moved by poses (T, 4, 4) into the object's frame, is `depth` m in it."""
+    moved = geometry.transform_points(relative, points) - [*shape.centre, 0.0]
+    away = np.hypot(moved[..., 0], moved[..., 1])
+    z = moved[..., 2]
+    return np.asarray(((away < shape.radius - depth) & (z > depth) & (z < shape.height - depth)).any(-1))
+
+
+def _grip(demonstration: Demonstration, grasp: Grasp, level: bool) -> Grip:
+    held = slice(grasp.onset, max(grasp.end, grasp.onset + 1))
+    objects = demonstration.object_poses[grasp.object]
+    offset = _mean_pose(geometry.inverse(objects[held]) @ demonstration.gripper_poses[held, grasp.arm])
+    opening = float(np.median(demonstration.gripper_openings[held, grasp.arm]))
+    return Grip(grasp.object, levelled(offset) if level else offset, opening)
 
 
 def levelled(gripper_in_object: FloatArray) -> FloatArray:
@@ -132,44 +440,21 @@ def levelled(gripper_in_object: FloatArray) -> FloatArray:
     return geometry.make_pose(turn @ gripper_in_object[:3, :3], gripper_in_object[:3, 3])
 
 
-def estimate_shape(points: FloatArray, arm: ArmSkill | None) -> Shape:
+def estimate_shape(points: FloatArray, grip: Grip | None) -> Shape:
     """A cylinder for an object with keypoints (n, 3) m on its surface, in its frame.
 
-    arm: who grasps it. Where the fingers reach around the object, the middle between them is on its axis; where they
+    grip: how it is held. Where the fingers reach around the object, the middle between them is on its axis; where they
     pinch a part of it (less than half its width), or nobody grasps it, the middle of the keypoints is all there is.
     """
     height = max(float(points[:, 2].max()), 0.03)
-    if arm is not None:
-        centre = arm.gripper_in_object[:2, 3]
+    if grip is not None:
+        centre = grip.gripper_in_object[:2, 3]
         radius = float(np.median(np.linalg.norm(points[:, :2] - centre, axis=1)))
-        if arm.opening > radius:
+        if grip.opening > radius:
             return Shape(float(np.clip(radius, 0.015, 0.10)), height, (float(centre[0]), float(centre[1])))
     centre = np.median(points[:, :2], axis=0)
     radius = float(np.linalg.norm(points[:, :2] - centre, axis=1).max())
     return Shape(float(np.clip(radius, 0.015, 0.10)), height, (float(centre[0]), float(centre[1])))
-
-
-def _parts(demonstration: Demonstration) -> tuple[list[Grasp], Segment]:
-    """Each arm's grasp, and the segment of the skill in sync."""
-    task = demonstration.task
-    segments = demonstration.segments or ground(demonstration)
-    grasps: dict[int, Grasp] = {}
-    for stage in task.stages:
-        if stage.kind == "grasp":
-            grasp = find_grasp(demonstration, stage)
-            if grasp.arm in grasps:
-                raise GroundingError(
-                    f"the {ARMS[grasp.arm]} arm grasps twice in task {task.name!r}; one grasp per arm is supported"
-                )
-            grasps[grasp.arm] = grasp
-    syncs = {s.arm: s for s in segments if s.kind == SegmentKind.SYNC_SKILL}
-    if set(grasps) != {0, 1} or set(syncs) != {0, 1}:
-        raise GroundingError(
-            f"task {task.name!r} needs one grasp per arm and one stage in sync; other templates are not supported yet"
-        )
-    if syncs[0].end - syncs[0].start < 2:
-        raise GroundingError(f"the stage in sync of task {task.name!r} is a single frame long")
-    return [grasps[0], grasps[1]], syncs[0]
 
 
 def _own_points(demonstration: Demonstration, first: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

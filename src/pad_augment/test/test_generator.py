@@ -19,7 +19,7 @@ from pad_augment.planning import make_planner
 from pad_augment.planning.dynamics import limit_ratios
 from pad_augment.sampling import SceneSampler
 from pad_augment.scene_plan import ScenePlan, ScenePlanner
-from pad_augment.skills import SkillSet, learn_skills
+from pad_augment.skills import SkillSet, Take, Work, learn_skills
 from pad_parse import geometry
 from pad_parse.demonstration import Demonstration, SegmentKind
 
@@ -37,9 +37,9 @@ def dataset(demo: Demonstration, tmp_path_factory: pytest.TempPathFactory) -> Da
     out = tmp_path_factory.mktemp("data") / "pour"
     seen: list[tuple[int, int]] = []
     report = generate(
-        demo, pour_scene.PROFILE, out, COUNT, 3, progress=lambda done, tried, _: seen.append((done, tried))
+        demo, pour_scene.PROFILE, out, COUNT, 3, progress=lambda p: seen.append((p.accepted, p.attempted))
     )
-    assert report.accepted == COUNT == seen[-1][0] and report.attempted == seen[-1][1] == len(seen)
+    assert report.accepted == COUNT == seen[-1][0] and report.attempted == seen[-1][1]
     assert sum(report.rejections.values()) == report.attempted - COUNT and set(report.rejections) <= set(CAUSES)
     return Dataset.open(out)
 
@@ -71,8 +71,8 @@ def _die(index: int) -> int:
 
 def test_a_killed_worker_ends_the_work_with_a_clear_error() -> None:
     with pytest.raises(GenerationError, match="a worker process ended by itself"):
-        list(make_executor(2).run(_die, 20))
-    assert list(make_executor(1).run(abs, 3)) == [0, 1, 2]
+        list(make_executor(2).run(_die, 0, 20))
+    assert list(make_executor(1).run(abs, 0, 3)) == [0, 1, 2]
 
 
 def test_arrays_fit_together(dataset: Dataset, work: SceneWork) -> None:
@@ -94,22 +94,36 @@ def test_arrays_fit_together(dataset: Dataset, work: SceneWork) -> None:
         assert velocity.max() <= 1.0 + 1e-3 and acceleration.max() <= 1.0 + 1e-2
 
 
-def test_the_grasp_and_the_meeting_are_the_demonstrations(
-    scene: ScenePlan, work: SceneWork, demo: Demonstration
-) -> None:
-    skills = learn_skills(demo)
-    closing = int(np.flatnonzero(scene.kinds == SegmentKind.ASYNC_SKILL)[-1])
-    for arm in (0, 1):
-        placed = scene.placement[skills.arms[arm].object]
-        relative = geometry.inverse(placed) @ scene.plan.poses[closing, arm]
-        np.testing.assert_allclose(relative, skills.arms[arm].gripper_in_object, atol=1e-9)
-    # In the skill, every pair of poses lies on the demonstration's own path: one hand in the other is the same.
-    left, right = (arm.skill_poses for arm in skills.arms)
-    first = int(np.flatnonzero(scene.kinds == SegmentKind.SYNC_SKILL)[0])
-    np.testing.assert_allclose(scene.plan.poses[first - 1, 0], left[0], atol=1e-9)
-    np.testing.assert_allclose(scene.plan.poses[first - 1, 1], right[0], atol=1e-9)
-    end = geometry.inverse(scene.plan.poses[-1, 0]) @ scene.plan.poses[-1, 1]
-    np.testing.assert_allclose(end, geometry.inverse(left[-1]) @ right[-1], atol=1e-9)
+def holding_from(scene: ScenePlan, arm: int) -> int:
+    """The first step in which an arm holds something."""
+    first = next(index for index, stretch in enumerate(scene.stretches) if stretch.held[arm] is not None)
+    return sum(scene.plan.lengths[:first])
+
+
+def test_the_grasp_and_the_meeting_are_the_demonstrations(scene: ScenePlan, demo: Demonstration) -> None:
+    take, work = learn_skills(demo).beats
+    assert isinstance(take, Take) and isinstance(work, Work)
+    paths = []
+    for arm, (grip, part) in enumerate(zip(take.grips, work.parts, strict=True)):
+        assert grip is not None and part is not None
+        relative = geometry.inverse(scene.placement[grip.object]) @ scene.plan.poses[holding_from(scene, arm) - 1, arm]
+        np.testing.assert_allclose(relative, grip.gripper_in_object, atol=1e-9)
+        paths.append(part.poses)
+    # The pose of one hand in the other is the demonstration's throughout: every pair lies on its path, at one time.
+    steps = np.flatnonzero(scene.kinds[:, 0] == SegmentKind.SYNC_SKILL)
+    for step in (steps[0] - 1, steps[-1]):
+        end = 0 if step < steps[0] else -1
+        for arm in (0, 1):
+            np.testing.assert_allclose(scene.plan.poses[step, arm], paths[arm][end], atol=1e-9)
+    relative = geometry.inverse(scene.plan.poses[steps, 0]) @ scene.plan.poses[steps, 1]
+    assert np.ptp(relative[:, :3, 3], axis=0).max() > 0.05  # it does change
+    shown = geometry.inverse(paths[0]) @ paths[1]
+    for pose in relative[:: len(relative) // 5]:
+        nearest = int(np.linalg.norm(shown[:, :3, 3] - pose[:3, 3], axis=1).argmin())
+        near = shown[max(nearest - 1, 0) : nearest + 2]
+        assert (near[:, :3, 3].min(0) - 1e-6 <= pose[:3, 3]).all() and (
+            pose[:3, 3] <= near[:, :3, 3].max(0) + 1e-6
+        ).all()
 
 
 def test_keypoints_rest_and_then_move_with_the_gripper(scene: ScenePlan, work: SceneWork) -> None:
@@ -117,12 +131,11 @@ def test_keypoints_rest_and_then_move_with_the_gripper(scene: ScenePlan, work: S
     objects = np.array(work.demonstration.keypoint_objects)
     for arm, name in enumerate(pour_scene.OBJECTS):
         mine = points[:, objects == name]
-        np.testing.assert_allclose(mine[: scene.grasped], mine[:1].repeat(scene.grasped, 0), atol=1e-12)
-        held = geometry.transform_points(
-            geometry.inverse(scene.plan.poses[scene.grasped :, arm]), mine[scene.grasped :]
-        )
+        grasped = holding_from(scene, arm)
+        np.testing.assert_allclose(mine[:grasped], mine[:1].repeat(grasped, 0), atol=1e-12)
+        held = geometry.transform_points(geometry.inverse(scene.plan.poses[grasped:, arm]), mine[grasped:])
         np.testing.assert_allclose(held, held[:1].repeat(len(held), 0), atol=1e-9)
-        np.testing.assert_allclose(mine[scene.grasped], mine[0], atol=1e-3)
+        np.testing.assert_allclose(mine[grasped], mine[0], atol=1e-3)
 
 
 def test_where_the_objects_stood_the_skill_is_reproduced(work: SceneWork, demo: Demonstration) -> None:
@@ -160,15 +173,23 @@ def test_another_instance_brings_its_own_keypoints(demo: Demonstration, tmp_path
         generate(demo, pour_scene.PROFILE, tmp_path / "b", 1, 0, keypoints_in_object={"cup": own["cup"]})
 
 
+def grip_and_path(skills: SkillSet, arm: int) -> tuple[np.ndarray, np.ndarray]:
+    take, work = skills.beats
+    assert isinstance(take, Take) and isinstance(work, Work)
+    grip, part = take.grips[arm], work.parts[arm]
+    assert grip is not None and part is not None
+    return grip.gripper_in_object, part.poses
+
+
 def test_a_grasp_out_of_reach_is_turned_and_the_object_moves_as_before(demo: Demonstration) -> None:
     skills = learn_skills(demo)
     # The cup taken from the far side: the arm would have to reach around it.
     wrong = turned(skills, Turns(left=np.radians(150), right=0.0))
+    assert turned(skills, AS_SHOWN) is skills
     for arm in (0, 1):
-        before = skills.arms[arm].skill_poses @ geometry.inverse(skills.arms[arm].gripper_in_object)
-        after = wrong.arms[arm].skill_poses @ geometry.inverse(wrong.arms[arm].gripper_in_object)
-        np.testing.assert_allclose(after, before, atol=1e-9)
-        np.testing.assert_allclose(wrong.arms[arm].gripper_in_object[:3, 3], skills.arms[arm].gripper_in_object[:3, 3])
+        (before, path), (after, other) = grip_and_path(skills, arm), grip_and_path(wrong, arm)
+        np.testing.assert_allclose(other @ geometry.inverse(after), path @ geometry.inverse(before), atol=1e-9)
+        np.testing.assert_allclose(after[:3, 3], before[:3, 3])
     robot = pour_scene.robot()
 
     def planner(chosen: SkillSet) -> ScenePlanner:
@@ -206,14 +227,13 @@ def test_a_region_out_of_reach_ends_with_the_causes(demo: Demonstration, tmp_pat
     spec = demo.task.model_dump()
     spec["objects"]["cup"]["region"]["x"] = (1.5, 1.6)
     away = type(demo)(**{**vars(demo), "task": type(demo.task).model_validate(spec)})
-    with pytest.raises(GenerationError, match="unreachable_left 100"):
+    with pytest.raises(GenerationError, match="unreachable_left 1"):
         generate(
             away,
             pour_scene.PROFILE,
             tmp_path / "a",
             1,
             0,
-            "straight_line",
             config=PLAIN.model_copy(update={"attempts_per_episode": 200}),
         )
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ import pytest
 
 from pad_augment.errors import GroundingError
 from pad_augment.grounding import ground
-from pad_augment.skills import learn_skills, levelled
+from pad_augment.skills import Take, learn_skills, levelled
 from pad_parse import geometry
 from pad_parse.demonstration import Segment, SegmentKind
 
@@ -63,9 +63,13 @@ def test_a_task_without_stages_is_refused() -> None:
 
 def test_skills_hold_the_grasp_and_the_size_of_the_objects() -> None:
     skills = learn_skills(pour_scene.demonstration())
+    take = skills.beats[0]
+    assert isinstance(take, Take)
     for arm, name in enumerate(pour_scene.OBJECTS):
         radius, height, grip = pour_scene.SIZE[name]
-        np.testing.assert_allclose(skills.arms[arm].gripper_in_object, pour_scene.grasp(arm, grip), atol=1e-6)
+        held = take.grips[arm]
+        assert held is not None and held.object == name
+        np.testing.assert_allclose(held.gripper_in_object, pour_scene.grasp(arm, grip), atol=1e-6)
         assert skills.shapes[name].radius == pytest.approx(radius, abs=0.002)
         assert skills.shapes[name].height == pytest.approx(height, rel=0.1)
 

@@ -1,5 +1,7 @@
 """One suite for every planner: what each must do, and what tells them apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pour_scene
 import pytest
@@ -8,13 +10,13 @@ from pad_augment.errors import PlanningError
 from pad_augment.kinematics import Robot
 from pad_augment.planning import PLANNERS, BimanualPlanner, make_planner
 from pad_augment.planning.dynamics import limit_ratios
-from pad_augment.planning.interface import Failure, PlanFailure, PlanRequest, Shape, Stretch, World
+from pad_augment.planning.interface import Body, Failure, PlanFailure, PlanRequest, Shape, Stretch
 from pad_augment.planning.roboplan import RoboplanPlanner
 from pad_parse import geometry
 
 RATE = 10.0
 SHAPES = {"block": Shape(0.03, 0.33)}
-FAR = {"block": geometry.yaw_pose(0.3, 0.6, 0.0)}
+FAR = geometry.yaw_pose(0.3, 0.6, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +53,12 @@ def line(
         if arm in arms:
             goal[:3, 3] += np.array(shift) * [1, side, 1]
         poses[:, arm] = geometry.interpolate_pose(start, goal, s)
-    return Stretch(poses, np.full((count, 2), 0.10), free)
+    return Stretch(poses, np.full((count, 2), 0.10), free, {"block": Body(FAR)})
 
 
 def request(*stretches: Stretch, at_rest: bool = False, block: np.ndarray | None = None) -> PlanRequest:
-    world = World(FAR if block is None else {"block": block}, {})
-    return PlanRequest(world, stretches, at_rest=at_rest)
+    body = Body(FAR if block is None else block)
+    return PlanRequest([replace(stretch, bodies={"block": body}) for stretch in stretches], at_rest=at_rest)
 
 
 def test_a_free_line_is_followed_within_the_limits(planner: BimanualPlanner, robot: Robot) -> None:
@@ -76,7 +78,7 @@ def test_a_free_line_is_followed_within_the_limits(planner: BimanualPlanner, rob
 
 def test_failures_have_codes_and_places(planner: BimanualPlanner, robot: Robot) -> None:
     near = line(robot, (0.05, 0.0, 0.0), 1.0, free=False)
-    away = Stretch(near.poses.copy(), near.openings, free=False)
+    away = replace(near, poses=near.poses.copy())
     away.poses[4:, 1, 0, 3] += 2.0
     with pytest.raises(PlanFailure) as caught:
         planner.plan(request(near, away), np.random.default_rng(0))
@@ -128,7 +130,7 @@ def test_a_held_object_collides_too(robot: Robot) -> None:
     hanging = np.eye(4)
     hanging[:3, :3] = geometry.inverse(robot.fk(0, robot.home[0]))[:3, :3]
     hanging[:3, 3] = hanging[:3, :3] @ [0.0, 0.0, -0.40]
-    holding = Stretch(down.poses, down.openings, False, held=("block", None))
+    holding = replace(down, bodies={"block": Body(hanging, holder=0)})
     with pytest.raises(PlanFailure) as caught:
-        planner.plan(PlanRequest(World(FAR, {"block": hanging}), [holding]), np.random.default_rng(0))
+        planner.plan(PlanRequest([holding]), np.random.default_rng(0))
     assert caught.value.code is Failure.OBJECT_COLLISION

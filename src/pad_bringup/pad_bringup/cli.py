@@ -199,15 +199,23 @@ def parse(
 @app.command()
 def augment(
     demonstration: Annotated[Path, typer.Argument(help="Demonstration (.demo.h5).")],
-    out: Annotated[Path, typer.Option(help="Dataset folder; an existing dataset is replaced.")] = Path("dataset"),
+    out: Annotated[Path, typer.Option(help="Dataset folder; an interrupted run is gone on with.")] = Path("dataset"),
     demos: Annotated[int, typer.Option("--demos", "-n", help="Demonstrations to generate.")] = 300,
     seed: Seed = 0,
     robot: RobotOption = "ur5e_pair",
-    planner: Annotated[str, typer.Option(help="roboplan or straight_line.")] = "roboplan",
+    planner: Annotated[
+        str, typer.Option(help="roboplan: proved on the robot; straight_line: end-effector poses only, no robot.")
+    ] = "roboplan",
     workers: Annotated[int, typer.Option(help="Processes; 0: one per core.", min=0)] = 0,
+    executor: Annotated[str | None, typer.Option(help="local, processes or ray; without it by the workers.")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of the generator, e.g. obstacles=3; repeatable.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset made of something else.")] = False,
     as_json: Json = False,
 ) -> None:
     """Demonstration -> dataset of many demonstrations, each proved on the robot."""
+    from pad_augment.config import GeneratorConfig
     from pad_augment.generator import generate
     from pad_bringup.progress import StageProgress
     from pad_bringup.resources import named_or_path
@@ -224,12 +232,20 @@ def augment(
             seed,
             planner=planner,
             workers=workers or len(os.sched_getaffinity(0)),
-            progress=lambda good, tried, _: update(good / max(1, demos), f"{good} of {demos}, {tried} attempts"),
+            progress=lambda p: update(
+                p.accepted / max(1, demos),
+                f"{p.accepted} of {demos}, {p.attempted} attempts, {p.rate:.1f} a second"
+                + ("" if p.remaining is None else f", {p.remaining:.0f} s left"),
+            ),
+            config=GeneratorConfig.from_assignments(options or []),
+            executor=executor,
+            overwrite=overwrite,
         )
     values = {
         "dataset": str(out.resolve()),
         "demos": report.accepted,
         "attempted": report.attempted,
+        "resumed": report.resumed,
         "rejections": report.rejections,
         "augment_s": round(report.seconds, 2),
     }

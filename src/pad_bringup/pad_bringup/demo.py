@@ -184,8 +184,9 @@ def _augment(
             options.seed,
             planner=options.planner,
             workers=len(os.sched_getaffinity(0)),
-            progress=lambda accepted, attempted, _: update(
-                accepted / options.demos, f"{accepted} of {options.demos} demonstrations, {attempted} attempts"
+            progress=lambda p: update(
+                p.accepted / options.demos,
+                f"{p.accepted} of {options.demos} demonstrations, {p.attempted} attempts, {p.rate:.0f} a second",
             ),
             keypoints_in_object=instance.keypoints_in_object,
             shapes=instance.shapes,

@@ -1,12 +1,13 @@
 """Is a posture free of collisions? The robot's own description in roboplan's scene, objects as cylinders.
 
-Every object is in the scene once as standing and once per arm as held by it; what does not apply is parked far away.
-So the pairs that may touch are fixed when the scene is made, and changing them costs nothing later.
+An object is in the scene once for every role in which it occurs: standing or held, and what it may touch. What does not
+apply is parked far away. So the pairs that may touch are fixed, and changing an object's role costs nothing later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import roboplan.core as rp
@@ -14,16 +15,23 @@ from numpy.typing import NDArray
 
 from pad_augment.description import urdf_text
 from pad_augment.kinematics import ARMS, Robot
-from pad_augment.planning.interface import Failure, Holding, Shape, World
+from pad_augment.planning.interface import Body, Failure, Shape
 
 FloatArray = NDArray[np.float64]
-_GRIPPER_PARTS = ("gripper_base_link", "finger_link", "finger_mimic_link")
+GRIPPER_PARTS = ("gripper_base_link", "finger_link", "finger_mimic_link")
 _COLOUR = np.array([0.8, 0.5, 0.2, 1.0])
 _ROOT = "universe"
 RADIUS_MARGIN = 0.002
 """m by which objects are modelled thinner: a hand-made demonstration is not more precise, and a grip touches anyway."""
 BASE_MARGIN = 0.002
 """m by which objects are modelled shorter at both ends, so that standing on the table is no collision."""
+
+
+@dataclass(frozen=True)
+class _Role:
+    name: str
+    holder: int | None
+    touching: frozenset[str]
 
 
 class CollisionScene:
@@ -38,36 +46,25 @@ class CollisionScene:
         self._arms = np.array([names.index(name) for name in robot.joint_names])
         self._fingers = np.array([names.index(arm.finger_joint) for arm in robot.arms])
         self._size = len(self.scene.getCurrentJointPositions())
-        self._parking: dict[str, FloatArray] = {}
+        self._copies: dict[_Role, str] = {}
         self._parked: set[str] = set()
-        pairs = []
-        for name, shape in self._shapes.items():
-            for copy in _copies(name):
-                self._add(copy, shape)
-            for arm, side in enumerate(ARMS):
-                for how in ("touched", "held"):
-                    pairs += [(f"{side}_{part}", _copy(name, arm, how)) for part in _GRIPPER_PARTS]
-        self.scene.setCollisions(pairs, False)
 
-    def arrange(self, world: World, held: Holding, touched: Holding) -> None:
-        """Put the objects where they are: standing, touched by a gripper, or held by it."""
-        for name in self._shapes:
-            holder = next((arm for arm in (0, 1) if held[arm] == name), None)
-            toucher = next((arm for arm in (0, 1) if touched[arm] == name), None)
-            there = name
-            if holder is not None:
-                there = _copy(name, holder, "held")
-            elif toucher is not None:
-                there = _copy(name, toucher, "touched")
-            for copy in _copies(name):
-                if copy != there:
-                    self._park(copy)
-            if holder is None:
-                self._move(there, _ROOT, np.asarray(world.placement[name]) @ self._offset(name))
+    def arrange(self, bodies: Mapping[str, Body]) -> None:
+        """Put the objects where they are, with the contacts that they are allowed."""
+        there: dict[str, Body] = {}
+        for name, body in bodies.items():
+            there[self._copy(_Role(name, body.holder, body.touching))] = body
+        for copy in self._copies.values():
+            if copy not in there:
+                self._park(copy)
+        for copy, body in there.items():
+            pose = np.asarray(body.pose) @ self._offset(copy.split("/")[0])
+            if body.holder is None:
+                self._move(copy, _ROOT, pose)
             else:
                 # roboplan takes the placement relative to the moving link that carries the frame.
-                in_link = self._robot.tcp_in_last_link[holder] @ world.object_in_gripper[name]
-                self._move(there, self._robot.arms[holder].tcp_link, in_link @ self._offset(name))
+                link = self._robot.arms[body.holder].tcp_link
+                self._move(copy, link, self._robot.tcp_in_last_link[body.holder] @ pose)
 
     def posture(self, joints: FloatArray, openings: FloatArray) -> FloatArray:
         """The scene's configuration for joints (12,) rad and openings (2,) m."""
@@ -106,9 +103,8 @@ class CollisionScene:
 
     def cause(self, joints: FloatArray, openings: FloatArray, step: float) -> Failure:
         """What collides in the postures (K, 12), (K, 2) of one step: objects, one arm with itself, or the arms."""
-        for name in self._shapes:
-            for copy in _copies(name):
-                self._park(copy)
+        for copy in self._copies.values():
+            self._park(copy)
         if self.first_collision(joints, openings, step) is None:
             return Failure.OBJECT_COLLISION
         for arm in (0, 1):
@@ -119,13 +115,23 @@ class CollisionScene:
                 return Failure.SELF_COLLISION
         return Failure.ARMS_COLLISION
 
-    def _add(self, copy: str, shape: Shape) -> None:
+    def _copy(self, role: _Role) -> str:
+        """Name of the geometry for an object in a role; made when first asked for."""
+        if role in self._copies:
+            return self._copies[role]
+        copy = f"{role.name}/{len(self._copies)}"
+        shape = self._shapes[role.name]
         cylinder = rp.Cylinder(shape.radius - RADIUS_MARGIN, shape.height - 2 * BASE_MARGIN)
-        parking = np.eye(4)
-        parking[:3, 3] = [1.0 * len(self._parking), 0.0, -50.0]
-        self._parking[copy] = parking
-        self.scene.addCylinderGeometry(copy, _ROOT, cylinder, np.asfortranarray(parking), _COLOUR)
+        self.scene.addCylinderGeometry(copy, _ROOT, cylinder, np.asfortranarray(_parking(copy)), _COLOUR)
+        grippers = role.touching | ({ARMS[role.holder]} if role.holder is not None else set())
+        pairs = [(f"{arm}_{part}", copy) for arm in ARMS if arm in grippers for part in GRIPPER_PARTS]
+        for other, name in self._copies.items():
+            if other.name == role.name or other.name in role.touching or role.name in other.touching:
+                pairs.append((name, copy))
+        self.scene.setCollisions(pairs, False)
+        self._copies[role] = copy
         self._parked.add(copy)
+        return copy
 
     def _offset(self, name: str) -> FloatArray:
         """(4, 4) middle of the cylinder in the object frame."""
@@ -140,13 +146,11 @@ class CollisionScene:
 
     def _park(self, copy: str) -> None:
         if copy not in self._parked:
-            self.scene.updateGeometryPlacement(copy, _ROOT, np.asfortranarray(self._parking[copy]))
+            self.scene.updateGeometryPlacement(copy, _ROOT, np.asfortranarray(_parking(copy)))
             self._parked.add(copy)
 
 
-def _copies(name: str) -> list[str]:
-    return [name, *(_copy(name, arm, how) for arm in (0, 1) for how in ("touched", "held"))]
-
-
-def _copy(name: str, arm: int, how: str) -> str:
-    return f"{name}/{ARMS[arm]}/{how}"
+def _parking(copy: str) -> FloatArray:
+    pose = np.eye(4)
+    pose[:3, 3] = [1.0 * int(copy.rsplit("/", 1)[1]), 0.0, -50.0]
+    return pose

@@ -7,56 +7,76 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pad_augment.errors import IkError, JointLimitError
+from pad_augment.errors import JointLimitError
 from pad_augment.kinematics import Robot
-from pad_augment.planning.dynamics import limit_ratios
-from pad_augment.planning.interface import Failure, PlanFailure, Stretch
+from pad_augment.planning.dynamics import limit_ratios_of_many
+from pad_augment.planning.interface import Failure, Plan, PlanFailure, PlanRequest, Stretch
 
 FloatArray = NDArray[np.float64]
 _UNREACHABLE = (Failure.UNREACHABLE_LEFT, Failure.UNREACHABLE_RIGHT)
 
 
-def follow(robot: Robot, stretches: Sequence[Stretch], start: FloatArray | None) -> FloatArray:
-    """(T, 12) rad along all poses of the stretches; one choice of arm posture for the whole way.
+def follow(robot: Robot, requests: Sequence[PlanRequest]) -> list[FloatArray | PlanFailure]:
+    """Per request joints (T, 12) rad along all poses of its stretches: one choice of arm posture for the whole way.
 
-    start: (12,) rad to begin near; None: home.
-
-    Raises:
-        PlanFailure: out of reach or outside the joint limits.
+    A failure says that the poses are out of reach or outside the joint limits.
     """
-    poses = np.concatenate([stretch.poses for stretch in stretches])
-    seeds = robot.home if start is None else start.reshape(2, 6)
-    out = np.empty((len(poses), 12))
-    for arm in (0, 1):
-        try:
-            out[:, 6 * arm : 6 * arm + 6] = robot.ik_path(arm, poses[:, arm], seeds[arm])
-        except IkError as error:
-            code = Failure.JOINT_LIMIT if isinstance(error, JointLimitError) else _UNREACHABLE[arm]
-            raise PlanFailure(code, stretch_of(stretches, error.index), str(error)) from error
+    if not requests:
+        return []
+    poses = np.concatenate([stretch.poses for request in requests for stretch in request.stretches])
+    lengths = [sum(len(stretch) for stretch in request.stretches) for request in requests]
+    seeds = np.stack([robot.home if r.start is None else r.start.reshape(2, 6) for r in requests])
+    solved = [robot.ik_paths(arm, poses[:, arm], lengths, seeds[:, arm]) for arm in (0, 1)]
+    joints = np.concatenate([found for found, _ in solved], axis=1)
+    out: list[FloatArray | PlanFailure] = []
+    for index, (request, part) in enumerate(zip(requests, split(joints, lengths), strict=True)):
+        error = next((failures[index] for _, failures in solved if failures[index] is not None), None)
+        if error is None:
+            out.append(part)
+        else:
+            code = Failure.JOINT_LIMIT if isinstance(error, JointLimitError) else _UNREACHABLE[error.arm]
+            out.append(PlanFailure(code, stretch_of(request.stretches, error.index), str(error)))
     return out
 
 
-def check_dynamics(
-    robot: Robot, joints: FloatArray, lengths: Sequence[int], rate_hz: float, moving: bool = False
-) -> None:
-    """Refuse joints (T, 12) rad that are too fast at `rate_hz`; `lengths` are the steps of each stretch.
+def too_fast(
+    robot: Robot, joints: Sequence[FloatArray], requests: Sequence[PlanRequest], rate_hz: float
+) -> list[PlanFailure | None]:
+    """Per request why joints (T, 12) rad are too fast at `rate_hz`: VELOCITY or ACCELERATION; None if they are not.
 
-    moving: whether the arms are in motion at the first step.
-
-    Raises:
-        PlanFailure: VELOCITY or ACCELERATION.
+    The stretches of each request must be as long as its joints.
     """
-    velocity, acceleration = limit_ratios(robot, joints, rate_hz, moving=moving)
-    for code, ratio in ((Failure.VELOCITY, velocity), (Failure.ACCELERATION, acceleration)):
-        if ratio.max() > 1.0:
+    lengths = [len(part) for part in joints]
+    ratios = limit_ratios_of_many(robot, np.concatenate(joints), lengths, rate_hz, [r.moving for r in requests])
+    out: list[PlanFailure | None] = []
+    parts = zip(requests, *(split(ratio, lengths) for ratio in ratios), strict=True)
+    for request, velocity, acceleration in parts:
+        failure = None
+        for code, ratio in ((Failure.VELOCITY, velocity), (Failure.ACCELERATION, acceleration)):
             step = int(ratio.argmax())
-            stretch = int(np.searchsorted(np.cumsum(lengths), step, side="right"))
-            raise PlanFailure(
-                code,
-                stretch,
-                f"a joint reaches {ratio.max():.2f} of its {code.value} limit in step {step}",
-                float(ratio.max()),
-            )
+            if ratio[step] > 1.0:
+                message = f"a joint reaches {ratio[step]:.2f} of its {code.value} limit in step {step}"
+                failure = PlanFailure(code, stretch_of(request.stretches, step), message, float(ratio[step]))
+                break
+        out.append(failure)
+    return out
+
+
+def as_asked(request: PlanRequest, joints: FloatArray) -> Plan:
+    """The plan that follows every pose."""
+    return Plan(
+        joints=joints,
+        poses=np.concatenate([s.poses for s in request.stretches]),
+        openings=np.concatenate([s.openings for s in request.stretches]),
+        lengths=tuple(len(s) for s in request.stretches),
+        ways=("line",) * len(request.stretches),
+    )
+
+
+def split(rows: FloatArray, lengths: Sequence[int]) -> list[FloatArray]:
+    """Parts of `lengths` rows each."""
+    ends = np.cumsum(lengths)
+    return [rows[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
 def stretch_of(stretches: Sequence[Stretch], step: int) -> int:

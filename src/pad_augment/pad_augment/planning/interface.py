@@ -27,15 +27,16 @@ class Shape:
 
 
 @dataclass(frozen=True, eq=False)
-class World:
-    """Where the objects are.
+class Body:
+    """An object during a stretch.
 
-    placement: object -> (4, 4) in the task frame, until an arm holds it. object_in_gripper: object -> (4, 4) in the
-    TCP frame of the arm that holds it.
+    pose: (4, 4) in the task frame, or, held, in the TCP frame of its holder. holder: arm that carries it, or None.
+    touching: what it may touch besides its holder's gripper: "left" and "right" for the grippers, or other objects.
     """
 
-    placement: Mapping[str, FloatArray]
-    object_in_gripper: Mapping[str, FloatArray]
+    pose: FloatArray
+    holder: int | None = None
+    touching: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +45,25 @@ class Stretch:
 
     poses: (K, 2, 4, 4) TCP in the task frame, one per step. openings: (K, 2) m between the pads.
     free: whether the planner may go another way between the first and the last pose.
-    held: object that moves with each arm. touched: object that each arm's gripper may touch though it still stands.
+    bodies: every object by name. A standing object may touch what it stands on.
     """
 
     poses: FloatArray
     openings: FloatArray
     free: bool
-    held: Holding = (None, None)
-    touched: Holding = (None, None)
+    bodies: Mapping[str, Body]
 
     def __len__(self) -> int:
         return len(self.poses)
+
+    @property
+    def held(self) -> Holding:
+        """What each arm carries."""
+        names: list[str | None] = [None, None]
+        for name, body in self.bodies.items():
+            if body.holder is not None:
+                names[body.holder] = name
+        return names[0], names[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +75,6 @@ class PlanRequest:
     start: (12,) rad to begin near; None: the robot's home. moving: whether the arms are in motion at the first step.
     """
 
-    world: World
     stretches: Sequence[Stretch]
     at_rest: bool = False
     start: FloatArray | None = None
@@ -132,3 +140,22 @@ class BimanualPlanner(Protocol):
             PlanFailure: with a code.
         """
         ...
+
+    def plan_many(
+        self, requests: Sequence[PlanRequest], rngs: Sequence[np.random.Generator]
+    ) -> list[Plan | PlanFailure]:
+        """`plan` for each request with its own generator; what one of them gives does not depend on the others."""
+        ...
+
+
+def plan_each(
+    planner: BimanualPlanner, requests: Sequence[PlanRequest], rngs: Sequence[np.random.Generator]
+) -> list[Plan | PlanFailure]:
+    """`plan_many` for a planner that gains nothing from many requests at once."""
+    out: list[Plan | PlanFailure] = []
+    for request, rng in zip(requests, rngs, strict=True):
+        try:
+            out.append(planner.plan(request, rng))
+        except PlanFailure as failure:
+            out.append(failure)
+    return out

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import roboplan.core as rp
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from pad_augment.kinematics import Robot
+from pad_augment.planning.certificate import Certifier
 from pad_augment.planning.collisions import CollisionScene
 from pad_augment.planning.dynamics import limit_ratios
-from pad_augment.planning.following import check_dynamics, follow
+from pad_augment.planning.following import as_asked, follow, split, too_fast
 from pad_augment.planning.interface import Failure, Plan, PlanFailure, PlanRequest, Shape, Stretch
+from pad_augment.planning.straight_line import lines
 
 FloatArray = NDArray[np.float64]
 
@@ -43,60 +46,107 @@ class RoboplanPlanner:
         self._robot = robot
         self._rate_hz = rate_hz
         self.collisions = CollisionScene(robot, shapes)
+        self._certifier = Certifier(robot, shapes)
 
     def plan(self, request: PlanRequest, rng: np.random.Generator) -> Plan:
         """See `BimanualPlanner.plan`; `rng` seeds the search."""
+        (result,) = self.plan_many([request], [rng])
+        if isinstance(result, PlanFailure):
+            raise result
+        return result
+
+    def plan_many(
+        self, requests: Sequence[PlanRequest], rngs: Sequence[np.random.Generator]
+    ) -> list[Plan | PlanFailure]:
+        """See `BimanualPlanner.plan_many`: straight lines are followed all at once, ways around found one by one."""
+        out: list[Plan | PlanFailure] = []
+        straight = iter(lines(self._robot, [r for r in requests if not r.at_rest], self._rate_hz))
+        for request, rng in zip(requests, rngs, strict=True):
+            if request.at_rest:
+                (found,) = follow(self._robot, [request])
+                try:
+                    out.append(self._plan_with_stops(request, found, rng))
+                except PlanFailure as failure:
+                    out.append(failure)
+            else:
+                out.append(next(straight))
+        good = [(index, plan) for index, plan in enumerate(out) if not isinstance(plan, PlanFailure)]
+        # Coarsely in the planner's own scene first; what that leaves is proved without gaps.
+        for index, plan in good:
+            blocked = self._first_collision(requests[index], plan)
+            if blocked is not None:
+                out[index] = blocked
+        left = [index for index, _ in good if not isinstance(out[index], PlanFailure)]
+        plans = [plan for plan in out if not isinstance(plan, PlanFailure)]
+        proofs = self._certifier.first_contacts([requests[index] for index in left], plans)
+        for index, contact in zip(left, proofs, strict=True):
+            if contact is not None:
+                out[index] = contact
+        return out
+
+    def _plan_with_stops(
+        self, request: PlanRequest, joints: FloatArray | PlanFailure, rng: np.random.Generator
+    ) -> Plan:
+        """A plan whose free stretches may go another way than asked."""
         stretches = list(request.stretches)
         blocked: dict[int, PlanFailure] = {}
-        try:
-            joints = follow(self._robot, stretches, request.start)
-        except PlanFailure as failure:
-            if not (request.at_rest and stretches[failure.stretch].free):
-                raise
-            blocked[failure.stretch] = failure
+        if isinstance(joints, PlanFailure):
+            if not stretches[joints.stretch].free:
+                raise joints
+            blocked[joints.stretch] = joints
             joints = self._follow_fixed(stretches, request.start)
-        parts = np.split(joints, np.cumsum([len(s) for s in stretches])[:-1])
-        lengths = tuple(len(part) for part in parts)
-        if not request.at_rest:
-            # Cheaper than collisions, and a scene that is too fast is asked for again, slower.
-            check_dynamics(self._robot, joints, lengths, self._rate_hz, request.moving)
-        else:
-            self._find_jumps(stretches, parts, blocked)
+        parts = split(joints, [len(s) for s in stretches])
+        self._find_jumps(stretches, parts, blocked)
         self._find_collisions(request, parts, blocked)
         ways = ["line"] * len(stretches)
         for index in sorted(blocked):
-            if not (request.at_rest and stretches[index].free):
+            if not stretches[index].free:
                 raise blocked[index]
             ways[index], parts[index] = self._way_around(request, parts, index, rng)
             stretches[index] = self._as_driven(stretches[index], parts[index])
         joints = np.concatenate(parts)
-        lengths = tuple(len(part) for part in parts)
-        if request.at_rest:
-            check_dynamics(self._robot, joints, lengths, self._rate_hz, request.moving)
-        return Plan(
-            joints=joints,
-            poses=np.concatenate([s.poses for s in stretches]),
-            openings=np.concatenate([s.openings for s in stretches]),
-            lengths=lengths,
-            ways=tuple(ways),
+        driven = replace(request, stretches=stretches)
+        (failure,) = too_fast(self._robot, [joints], [driven], self._rate_hz)
+        if failure is not None:
+            raise failure
+        return replace(as_asked(driven, joints), ways=tuple(ways))
+
+    def _first_collision(self, request: PlanRequest, plan: Plan) -> PlanFailure | None:
+        """The first step of a plan that collides."""
+        parts = zip(
+            request.stretches, split(plan.joints, plan.lengths), split(plan.openings, plan.lengths), strict=True
         )
+        for index, (stretch, joints, openings) in enumerate(parts):
+            self.collisions.arrange(stretch.bodies)
+            at = self.collisions.first_collision(joints, openings, np.inf)
+            if at is not None:
+                return self._collision(index, joints, openings, at)
+        return None
+
+    def _collision(self, index: int, joints: FloatArray, openings: FloatArray, at: int) -> PlanFailure:
+        span = slice(at, at + 2)
+        cause = self.collisions.cause(joints[span], openings[span], CHECK_STEP)
+        return PlanFailure(cause, index, f"{cause.value.replace('_', ' ')} in step {at} of stretch {index}")
 
     def collides_again(self, request: PlanRequest, plan: Plan, step: float) -> bool:
-        """Check a plan anew, with at most `step` rad between two checks."""
-        parts = np.split(plan.joints, np.cumsum(plan.lengths)[:-1])
-        gaps = np.split(plan.openings, np.cumsum(plan.lengths)[:-1])
-        for stretch, part, gap in zip(request.stretches, parts, gaps, strict=True):
-            self.collisions.arrange(request.world, stretch.held, stretch.touched)
-            if self.collisions.first_collision(part, gap, step) is not None:
+        """Check a plan anew in roboplan's scene, with at most `step` rad between two checks."""
+        parts = zip(
+            request.stretches, split(plan.joints, plan.lengths), split(plan.openings, plan.lengths), strict=True
+        )
+        for stretch, joints, openings in parts:
+            self.collisions.arrange(stretch.bodies)
+            if self.collisions.first_collision(joints, openings, step) is not None:
                 return True
         return False
 
     def _follow_fixed(self, stretches: list[Stretch], start: FloatArray | None) -> FloatArray:
         """Joints for the stretches that must be followed; a free one gets its first and last posture, repeated."""
-        ends = [s if not s.free else Stretch(s.poses[[0, -1]], s.openings[[0, -1]], True) for s in stretches]
-        parts = np.split(follow(self._robot, ends, start), np.cumsum([len(s) for s in ends])[:-1])
+        ends = [s if not s.free else Stretch(s.poses[[0, -1]], s.openings[[0, -1]], True, s.bodies) for s in stretches]
+        (joints,) = follow(self._robot, [PlanRequest(ends, start=start)])
+        if isinstance(joints, PlanFailure):
+            raise joints
         out = []
-        for stretch, part in zip(stretches, parts, strict=True):
+        for stretch, part in zip(stretches, split(joints, [len(s) for s in ends]), strict=True):
             half = len(stretch) // 2
             full = np.repeat(part, [half, len(stretch) - half], axis=0) if stretch.free else part
             out.append(full)
@@ -120,22 +170,17 @@ class RoboplanPlanner:
                 # The step into the next stretch belongs to this one's contacts.
                 joints = np.concatenate([joints, parts[index + 1][:1]])
                 openings = np.concatenate([openings, request.stretches[index + 1].openings[:1]])
-            self.collisions.arrange(request.world, stretch.held, stretch.touched)
+            self.collisions.arrange(stretch.bodies)
             at = self.collisions.first_collision(joints, openings, CHECK_STEP)
             if at is None:
                 continue
-            span = slice(at, at + 2)
-            cause = self.collisions.cause(joints[span], openings[span], CHECK_STEP)
-            failure = PlanFailure(cause, index, f"{cause.value.replace('_', ' ')} in step {at} of stretch {index}")
-            if not (request.at_rest and stretch.free):
-                raise failure
-            blocked[index] = failure
+            blocked[index] = self._collision(index, joints, openings, at)
 
     def _way_around(
         self, request: PlanRequest, parts: list[FloatArray], index: int, rng: np.random.Generator
     ) -> tuple[str, FloatArray]:
         stretch = request.stretches[index]
-        self.collisions.arrange(request.world, stretch.held, stretch.touched)
+        self.collisions.arrange(stretch.bodies)
         start, goal = parts[index][0], parts[index][-1]
         # The narrowest setting of the fingers that is not less than any on the way is safe for all of them.
         openings = stretch.openings.max(axis=0)
@@ -249,7 +294,13 @@ class RoboplanPlanner:
         poses = np.stack([self._robot.fk(arm, joints[:, 6 * arm : 6 * arm + 6]) for arm in (0, 1)], axis=1)
         old, new = np.linspace(0, 1, len(stretch)), np.linspace(0, 1, len(joints))
         openings = np.stack([np.interp(new, old, stretch.openings[:, arm]) for arm in (0, 1)], axis=1)
-        return Stretch(poses, openings, stretch.free, stretch.held, stretch.touched)
+        return Stretch(poses, openings, stretch.free, stretch.bodies)
+
+
+def _parts(request: PlanRequest, plan: Plan) -> list[tuple[Stretch, FloatArray, FloatArray]]:
+    """Stretches with their joints and openings."""
+    joints, openings = split(plan.joints, plan.lengths), split(plan.openings, plan.lengths)
+    return list(zip(request.stretches, joints, openings, strict=True))
 
 
 def _minimum_jerk(s: FloatArray) -> FloatArray:
