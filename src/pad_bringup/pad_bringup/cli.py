@@ -99,6 +99,10 @@ def annotate(
     task: Annotated[
         str | None, typer.Option(help="Task whose objects, groups and stages to begin with: a name, or its YAML file.")
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(help="Demonstration (.demo.h5) whose points to click in this recording, side by side with it."),
+    ] = None,
     port: Annotated[int, typer.Option(help="First port on 127.0.0.1 to try.", min=1, max=65535)] = 8090,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
     seconds: Annotated[float | None, typer.Option(help="End by itself after this many seconds.")] = None,
@@ -108,21 +112,30 @@ def annotate(
     from pad_augment.errors import PadAugmentError
     from pad_bringup.timeline import propose_segments
     from pad_parse.annotator import annotate as serve
-    from pad_parse.errors import PadParseError
+    from pad_parse.annotator import annotate_like
+    from pad_parse.demonstration import Demonstration
+    from pad_parse.errors import AnnotationError, PadParseError
     from pad_parse.recording import open_recording
     from pad_parse.task import TaskSpec
 
+    if like is not None and task is not None:
+        raise AnnotationError("--task and --like exclude each other: a demonstration brings its own task")
     source = open_recording(recording)
-    saved = serve(
-        source,
-        TaskSpec.load(task) if task is not None else None,
-        port=port,
-        browser=browser,
-        seconds=seconds,
-        tell=_say,
-        propose=lambda spec, progress: propose_segments(source, spec, progress),
-        errors=(PadParseError, PadAugmentError),
-    )
+    saved: Path | None
+    if like is not None:
+        shown = Demonstration.load(like)
+        saved = annotate_like(source, shown, port=port, browser=browser, seconds=seconds, tell=_say)
+    else:
+        saved = serve(
+            source,
+            TaskSpec.load(task) if task is not None else None,
+            port=port,
+            browser=browser,
+            seconds=seconds,
+            tell=_say,
+            propose=lambda spec, progress: propose_segments(source, spec, progress),
+            errors=(PadParseError, PadAugmentError),
+        )
     values = {"annotation": str(saved.resolve()) if saved is not None else None}
     _result(values, as_json, [f"annotation: {saved}" if saved is not None else "nothing was saved"])
 

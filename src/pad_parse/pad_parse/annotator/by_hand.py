@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pad_parse.annotator.pictures import encode_png
 from pad_parse.annotator.server import Answer, PageServer, open_in_browser
 from pad_parse.colours import PALETTE, as_hex
-from pad_parse.demonstration import Reference
-from pad_parse.errors import AnnotationError
+from pad_parse.demonstration import Demonstration, Reference
+from pad_parse.errors import AnnotationError, RecordingError
+from pad_parse.recording import Recording
+from pad_parse.recording.sidecar import sidecar_path
+from pad_parse.task import KeypointSpec
 
 
 class _Clicked(BaseModel):
@@ -93,6 +97,55 @@ def ask_for_pixels(
     if not found:
         raise AnnotationError("the points of the new scene were not clicked; open the page again and press Done")
     return found[-1]
+
+
+def annotate_like(
+    recording: Recording,
+    demonstration: Demonstration,
+    *,
+    port: int = 0,
+    browser: bool = True,
+    seconds: float | None = None,
+    tell: Callable[[str], None] = print,
+) -> Path:
+    """Let a person click a demonstration's points in the first frame of another recording, and save that recording's
+    annotation: the demonstration's task with the new pixels. An annotation of the same task that is there already is
+    begun with. The other arguments are those of `ask_for_pixels`.
+
+    Returns the file that was saved.
+
+    Raises:
+        AnnotationError: the demonstration has no first frame, the recording is annotated for another task, or the
+            person gave up.
+        RecordingError: the recording has no frame.
+    """
+    reference, task = demonstration.reference, demonstration.task
+    if reference is None:
+        raise AnnotationError("the demonstration keeps no first frame; parse its recording again")
+    before = recording.annotation
+    path = sidecar_path(recording.path, "task.yaml")
+    if before is not None and before.name != task.name:
+        raise AnnotationError(
+            f"{recording.path} is annotated for task {before.name!r}, the demonstration for {task.name!r}; move "
+            f"{path.name} away to annotate it anew"
+        )
+    frame = next(iter(recording.frames()), None)
+    if frame is None:
+        raise RecordingError(f"recording {recording.path} has no frame to annotate")
+    known = {} if before is None else {k.name: k.pixel for k in before.keypoints if k.pixel is not None}
+    names = demonstration.keypoint_names
+    start = np.array([known.get(name, (np.nan, np.nan)) for name in names])
+    groups = demonstration.keypoint_groups
+    pixels = ask_for_pixels(
+        reference, names, groups, frame.rgb, start=start, port=port, browser=browser, seconds=seconds, tell=tell
+    )
+    keypoints = tuple(
+        KeypointSpec(name=name, object=owner, group=group, pixel=(float(pixel[0]), float(pixel[1])))
+        for name, owner, group, pixel in zip(names, demonstration.keypoint_objects, groups, pixels, strict=True)
+    )
+    # The timeline belongs to the demonstration's recording.
+    task.model_copy(update={"keypoints": keypoints, "segments": ()}).save(path)
+    return path
 
 
 def _checked(content: Any, names: Sequence[str], width: int, height: int) -> NDArray[np.float64]:
