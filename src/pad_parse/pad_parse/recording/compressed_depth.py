@@ -74,36 +74,37 @@ def decode_rvl(data: bytes, count: int, what: str = "RVL data") -> NDArray[np.ui
         DamagedImageError: the data ends early or states runs that do not fit.
     """
     words = np.frombuffer(data[: len(data) // 4 * 4], dtype="<u4")
-    nibbles = ((words[:, None] >> _NIBBLES) & 15).ravel().astype(np.int64)
+    nibbles = ((words[:, None] >> _NIBBLES) & 15).astype(np.uint8).ravel()
     ends = np.flatnonzero(nibbles < 8)
     if ends.size == 0:
         raise DamagedImageError(f"{what} is empty or corrupt")
-    nibbles = nibbles[: ends[-1] + 1]
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
     if lengths.max() > _LONGEST_VALUE:
         raise DamagedImageError(f"{what} is corrupt (a number of more than 32 bits)")
-    places = np.arange(len(nibbles)) - np.repeat(starts, lengths)
-    numbers = np.add.reduceat((nibbles & 7) << (3 * places), starts)
+    nibbles &= 7
+    numbers = nibbles[starts].astype(np.int64)
+    longer = np.flatnonzero(lengths > 1)
+    for place in range(1, lengths.max()):
+        numbers[longer] |= nibbles[starts[longer] + place].astype(np.int64) << 3 * place
+        longer = longer[lengths[longer] > place + 1]
 
-    runs: list[tuple[int, int, int]] = []  # first pixel, first number, length
+    seen = np.zeros(count, dtype=bool)  # pixels that hold a value
+    coded = np.ones(len(numbers), dtype=bool)  # numbers that are differences
     pixel, at = 0, 0
     while pixel < count:
         if at + 2 > len(numbers):
             raise DamagedImageError(f"{what} ends after {pixel} of {count} pixels; it is truncated")
-        pixel += int(numbers[at])
-        length = int(numbers[at + 1])
+        pixel += numbers.item(at)
+        length = numbers.item(at + 1)
+        coded[at : at + 2] = False
         at += 2
         if pixel + length > count or at + length > len(numbers):
             raise DamagedImageError(f"{what} is corrupt (a run of {length} pixels does not fit)")
-        if length:
-            runs.append((pixel, at, length))
+        seen[pixel : pixel + length] = True
         pixel, at = pixel + length, at + length
+    differences = numbers[:at][coded[:at]]
+    differences = (differences >> 1) ^ -(differences & 1)
     image = np.zeros(count, dtype=np.uint16)
-    if runs:
-        pixels, firsts, sizes = np.array(runs, dtype=np.int64).T
-        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        coded = numbers[np.repeat(firsts, sizes) + within]
-        differences = (coded >> 1) ^ -(coded & 1)
-        image[np.repeat(pixels, sizes) + within] = (np.cumsum(differences) & 0xFFFF).astype(np.uint16)
+    image[seen] = (np.cumsum(differences) & 0xFFFF).astype(np.uint16)
     return image
