@@ -22,7 +22,7 @@ from pad_augment.description import urdf_text
 from pad_augment.kinematics import ARMS, Robot
 from pad_augment.planning.collisions import BASE_MARGIN, GRIPPER_PARTS, RADIUS_MARGIN
 from pad_augment.planning.interface import Body, Failure, Plan, PlanFailure, PlanRequest, Shape
-from pad_augment.planning.link_frames import Capsule, Frames, LinkTree, Primitive, bounding_capsule
+from pad_augment.planning.link_frames import Capsule, LinkTree, Primitive, bounding_capsule
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -50,13 +50,15 @@ class _Steps:
 
 @dataclass(frozen=True, eq=False)
 class _Motion:
-    """Bodies during n steps. rotation, position: (n, 2, bodies, 3, 3) and (n, 2, bodies, 3) at both ends of a step.
+    """Bodies during n steps.
 
-    ends: (n, 2, bodies, 2, 3) m, ends of the bodies' capsules. path: (n, bodies) m, neither end moves farther.
-    turned: (n, 2, 7) rad, sum of the steps of each arm's first 0 to 6 joints. slid: (n, 2) m, step of each finger.
-    owner: (n, bodies) arm that moves a body, -1 for none. depth: (n, bodies) how many of its joints do.
+    row: (n, 2) where the two ends of a step are found in the arrays of m rows. rotation: (m, bodies, 3, 3). position:
+    (m, bodies, 3) m. ends: (m, bodies, 2, 3) m, of the bodies' capsules. path: (n, bodies) m, neither end moves
+    farther. turned: (n, 2, 7) rad, sum of the steps of each arm's first 0 to 6 joints. slid: (n, 2) m, step of each
+    finger. owner: (n, bodies) arm that moves a body, -1 for none. depth: (n, bodies) how many of its joints do.
     """
 
+    row: IntArray
     rotation: FloatArray
     position: FloatArray
     ends: FloatArray
@@ -179,7 +181,7 @@ class Certifier:
             again = ~meets & ~fine[step]
             rows, back = np.unique(step[again], return_inverse=True)
             pair = np.repeat(pair[again], 2)
-            step = (2 * back[:, None] + [0, 1]).ravel()
+            step = (2 * back[:, None] + np.arange(2)).ravel()
             source, part = source[rows].repeat(2), _halved(part.take(rows))
             if len(rows):
                 motion = self._motion(part, bodies)
@@ -188,29 +190,27 @@ class Certifier:
     def _near(self, motion: _Motion, asked: BoolArray) -> tuple[IntArray, IntArray]:
         """(step, pair) of all pairs but those whose spheres, or boxes along the axes, prove them apart."""
         a, b = self._pairs.T
-        centres = (motion.ends[:, :, :, 0] + motion.ends[:, :, :, 1]) / 2
-        room = self._spheres[a] + self._spheres[b]
+        one, other = motion.ends[:, :, 0], motion.ends[:, :, 1]
+        centres = (one + other) / 2
+        away = [(centres[:, a, i] - centres[:, b, i]) ** 2 for i in range(3)]
+        gap = np.sqrt(away[0] + away[1] + away[2]) - (self._spheres[a] + self._spheres[b])
+        low = np.minimum(one, other) - self._radii[:, None]
+        high = np.maximum(one, other) + self._radii[:, None]
+        for body in self._fixed:
+            box = self._boxes[body]
+            apart = _largest(np.maximum(low - box[1], box[0] - high))
+            for mine, partner in ((a, b), (b, a)):
+                columns = np.flatnonzero(mine == body)
+                gap[:, columns] = np.maximum(gap[:, columns], apart[:, partner[columns]])
+        gaps = gap[motion.row[:, 0]], gap[motion.row[:, 1]]
         bound = motion.path[:, a] + motion.path[:, b]
-        gaps = []
-        for end in (0, 1):
-            away = [(centres[:, end, a, i] - centres[:, end, b, i]) ** 2 for i in range(3)]
-            gap = np.sqrt(away[0] + away[1] + away[2]) - room
-            low = np.minimum(motion.ends[:, end, :, 0], motion.ends[:, end, :, 1]) - self._radii[:, None]
-            high = np.maximum(motion.ends[:, end, :, 0], motion.ends[:, end, :, 1]) + self._radii[:, None]
-            for body in self._fixed:
-                box = self._boxes[body]
-                apart = _largest(np.maximum(low - box[1], box[0] - high))
-                for mine, other in ((a, b), (b, a)):
-                    columns = np.flatnonzero(mine == body)
-                    gap[:, columns] = np.maximum(gap[:, columns], apart[:, other[columns]])
-            gaps.append(gap)
         step, pair = np.nonzero(asked & ((np.minimum(*gaps) <= 0) | (gaps[0] + gaps[1] <= bound)))
         return step, pair
 
     def _capsules_meet(self, motion: _Motion, step: IntArray, pair: IntArray) -> tuple[IntArray, IntArray]:
         """Those of (step, pair) that the bodies' capsules do not prove apart."""
         a, b = self._pairs[pair].T
-        gaps = [_between_segments(motion.ends[step, end, a], motion.ends[step, end, b]) for end in (0, 1)]
+        gaps = [_between_segments(motion.ends[row, a], motion.ends[row, b]) for row in motion.row[step].T]
         bound, _ = self._bounds(motion, step, pair)
         left = _open(gaps, self._radii[a] + self._radii[b], bound)
         return step[left], pair[left]
@@ -227,9 +227,9 @@ class Certifier:
             deeper = motion.depth[rows, a[own]] > motion.depth[rows, b[own]]
             base, tip = np.where(deeper, b[own], a[own]), np.where(deeper, a[own], b[own])
             seen = []
-            for end in (0, 1):
-                away = motion.ends[rows, end, tip] - motion.position[rows, end, base][:, None]
-                seen.append(away @ motion.rotation[rows, end, base])
+            for row in motion.row[rows].T:
+                away = motion.ends[row, tip] - motion.position[row, base][:, None]
+                seen.append(away @ motion.rotation[row, base])
             chord = np.sqrt(_dot(seen[1] - seen[0], seen[1] - seen[0]))
             between = (
                 motion.turned[rows, arm, motion.depth[rows, tip]] - motion.turned[rows, arm, motion.depth[rows, base]]
@@ -253,7 +253,7 @@ class Certifier:
         counts = np.array([len(self._combinations[p]) for p in pair], dtype=np.intp)
         case = np.repeat(np.arange(len(pair)), counts)
         both = np.concatenate([np.empty((0, 2), np.intp), *(self._combinations[p] for p in pair)])
-        placed = [[self._placed(motion, step[case], end, both[:, side]) for side in (0, 1)] for end in (0, 1)]
+        placed = [[self._placed(motion, row, both[:, side]) for side in (0, 1)] for row in motion.row[step[case]].T]
         gaps = [_between_segments(one[2], other[2]) for one, other in placed]
         room = self._shape_radii[both].sum(1)
         flat = [_largest(np.abs(one[1] - other[1]) - one[3] - other[3]) + room for one, other in placed]
@@ -273,11 +273,11 @@ class Certifier:
         return step[keep], pair[keep], meets[keep]
 
     def _placed(
-        self, motion: _Motion, step: IntArray, end: int, shape: IntArray
+        self, motion: _Motion, row: IntArray, shape: IntArray
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Shapes in the root: rotations, positions, ends of their capsules, and half of their extent along the axes."""
         body = self._shape_bodies[shape]
-        turn, shift = motion.rotation[step, end, body], motion.position[step, end, body]
+        turn, shift = motion.rotation[row, body], motion.position[row, body]
         pose = self._shape_poses[shape]
         rotation = turn @ pose[:, :3, :3]
         position = (turn @ pose[:, :3, 3, None])[..., 0] + shift
@@ -315,11 +315,11 @@ class Certifier:
         return float(result.min_distance)
 
     def _motion(self, steps: _Steps, bodies: Sequence[Mapping[str, Body]]) -> _Motion:
-        rotation, position = self._frames(steps, bodies)
-        # (n, 2, bodies, 2 ends, 3)
+        row, rotation, position = self._frames(steps, bodies)
+        # (m, bodies, 2, 3)
         ends = np.swapaxes(rotation @ np.swapaxes(self._tips, -1, -2), -1, -2) + position[..., None, :]
-        chords = ends[:, 1] - ends[:, 0]
-        chord = np.sqrt(chords[..., 0] ** 2 + chords[..., 1] ** 2 + chords[..., 2] ** 2)
+        chords = ends[row[:, 1]] - ends[row[:, 0]]
+        chord = np.sqrt(_dot(chords, chords))
         moved = np.abs(steps.joints[:, 1] - steps.joints[:, 0]).reshape(-1, 2, 6)
         turned = np.concatenate([np.zeros((len(moved), 2, 1)), np.cumsum(moved, axis=2)], axis=2)
         slid = np.abs(steps.openings[:, 1] - steps.openings[:, 0]) / 2
@@ -327,7 +327,7 @@ class Certifier:
         rows = np.arange(len(moved))[:, None]
         bend = self._bend(turned[rows, owner, depth], slid[rows, owner], owner)
         path = np.where(owner >= 0, np.maximum(chord[..., 0], chord[..., 1]) + 2 * bend, 0.0)
-        return _Motion(rotation, position, ends, path, turned, slid, owner, depth)
+        return _Motion(row, rotation, position, ends, path, turned, slid, owner, depth)
 
     def _owners(self, steps: _Steps, bodies: Sequence[Mapping[str, Body]]) -> tuple[IntArray, IntArray]:
         """(n, bodies) the arm that moves each body, -1 for none, and how many of its joints do."""
@@ -339,34 +339,37 @@ class Certifier:
                     owner[number, index], depth[number, index] = holder, 6
         return np.asarray(owner[steps.stretch]), np.asarray(depth[steps.stretch])
 
-    def _frames(self, steps: _Steps, bodies: Sequence[Mapping[str, Body]]) -> Frames:
-        """Frames (n, 2, bodies) of all bodies at both ends of the steps."""
-        count = len(steps.stretch)
+    def _frames(self, steps: _Steps, bodies: Sequence[Mapping[str, Body]]) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Rows (n, 2) of both ends of the steps, and frames (m, bodies) of all bodies in these rows."""
         joints, openings = steps.joints.reshape(-1, 12), steps.openings.reshape(-1, 2)
+        stretch = np.repeat(steps.stretch, 2)
         # Most ends are the starts of the next step.
-        fresh = np.ones(2 * count, bool)
-        fresh[2::2] = (joints[2::2] != joints[1:-1:2]).any(1) | (openings[2::2] != openings[1:-1:2]).any(1)
-        source = np.cumsum(fresh) - 1
-        postures = np.zeros((int(fresh.sum()), len(self._tree.joints)))
+        fresh = np.ones(len(stretch), bool)
+        fresh[2::2] = (
+            (joints[2::2] != joints[1:-1:2]).any(1)
+            | (openings[2::2] != openings[1:-1:2]).any(1)
+            | (stretch[2::2] != stretch[1:-1:2])
+        )
+        stretch = stretch[fresh]
+        postures = np.zeros((len(stretch), len(self._tree.joints)))
         postures[:, self._columns] = joints[fresh]
         postures[:, self._fingers] = openings[fresh] / 2
         tcps = [arm.tcp_link for arm in self._robot.arms]
         frames = self._tree.frames(postures, [*self._links, *tcps])
-        rotation = np.empty((2 * count, len(self._names), 3, 3))
-        position = np.empty((2 * count, len(self._names), 3))
+        rotation = np.empty((len(stretch), len(self._names), 3, 3))
+        position = np.empty((len(stretch), len(self._names), 3))
         for index, link in enumerate(self._links):
-            rotation[:, index], position[:, index] = frames[link][0][source], frames[link][1][source]
-        stretch = np.repeat(steps.stretch, 2)
+            rotation[:, index], position[:, index] = frames[link]
         for index, name in enumerate(self._objects, len(self._links)):
             poses = np.stack([b[name].pose for b in bodies])
             holders = np.array([-1 if b[name].holder is None else b[name].holder for b in bodies])[stretch]
             rotation[:, index], position[:, index] = poses[stretch, :3, :3], poses[stretch, :3, 3]
             for arm in (0, 1):
                 rows = np.flatnonzero(holders == arm)
-                turn, shift = (part[source[rows]] for part in frames[tcps[arm]])
+                turn, shift = (part[rows] for part in frames[tcps[arm]])
                 position[rows, index] = (turn @ position[rows, index, :, None])[..., 0] + shift
                 rotation[rows, index] = turn @ rotation[rows, index]
-        return rotation.reshape(count, 2, -1, 3, 3), position.reshape(count, 2, -1, 3)
+        return (np.cumsum(fresh) - 1).reshape(-1, 2), rotation, position
 
     def _allowed(self, bodies: Mapping[str, Body]) -> BoolArray:
         """(pairs,) which pairs may touch in a stretch."""
