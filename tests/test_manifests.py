@@ -10,7 +10,7 @@ from catkin_pkg.package import parse_package
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 PACKAGES = ("pad_msgs", "pad_parse", "pad_augment", "pad_policy", "pad_bringup")
 EXECUTABLES = {
-    "pad_parse": {"keypoint_tracker", "hand_tracker"},
+    "pad_parse": {"keypoint_tracker", "hand_tracker", "demonstration_server"},
     "pad_augment": {"tamp_server"},
     "pad_policy": {"policy_node", "command_gate"},
     "pad_bringup": {"sim_cell", "replay", "viewer", "pad"},
@@ -66,6 +66,19 @@ def test_entry_points_resolve(name: str) -> None:
         assert path.is_file(), f"{name}: executable {executable} names {module}, which does not exist"
         defined = {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
         assert function in defined, f"{module} has no function {function}"
+
+
+@pytest.mark.parametrize("name", sorted(EXECUTABLES))
+def test_files_beside_the_code_are_installed_with_it(name: str) -> None:
+    tree = ast.parse((SOURCE / name / "setup.py").read_text())
+    keywords = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "package_data"]
+    patterns = ast.literal_eval(keywords[0].value) if keywords else {}
+    folders = {package: SOURCE / name / package.replace(".", "/") for package in patterns}
+    installed = {path for package, globs in patterns.items() for glob in globs for path in folders[package].glob(glob)}
+    files = [path for path in (SOURCE / name / name).rglob("*") if path.is_file()]
+    caches = ("__pycache__", ".ruff_cache", ".mypy_cache")
+    beside = {path for path in files if path.suffix != ".py" and not any(part in caches for part in path.parts)}
+    assert beside <= installed
 
 
 def test_every_interface_is_built_and_commented() -> None:

@@ -116,7 +116,7 @@ def render(
         verdict=verdict,
         shown=shown,
         figures=_figures(demonstration, statistics),
-        notes=[*demonstration.source.splitlines()[1:], *statistics.report.problems()],
+        notes=list(dict.fromkeys([*demonstration.source.splitlines()[1:], *statistics.report.problems()])),
         overlay=overlay,
         group_colours={g: as_hex(c) for g, c in group_colours(demonstration.keypoint_groups).items()},
         holes=holes,

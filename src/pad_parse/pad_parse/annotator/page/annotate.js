@@ -384,14 +384,14 @@ function drawSegment() {
   const here = (part) => element("button", {
     data: { key: `here-${part}` }, onclick: () => timeline.shift(chosenSegment, part, time() - segment[part]),
   }, `${part === "start" ? "Starts" : "Ends"} here`);
-  const objects = ["", ...draft.now.objects.map((o) => o.name)];
+  const none = ["", "none"], objects = [none, ...draft.now.objects.map((o) => o.name)];
   refill($("segment"),
     element("div", { className: "fields" },
       element("label", {}, "Arm", choice(["left", "right"], segment.arm, set("arm"), { data: { key: "segment-arm" } })),
       element("label", {}, "Kind", choice(KINDS, segment.kind, set("kind"), { data: { key: "segment-kind" } })),
       element("label", {}, "Start, s", border("start")),
       element("label", {}, "End, s", border("end")),
-      element("label", {}, "Stage", choice(["", ...draft.now.stages.map((s) => s.name)], segment.stage, (value) => draft.change((d) => {
+      element("label", {}, "Stage", choice([none, ...draft.now.stages.map((s) => s.name)], segment.stage, (value) => draft.change((d) => {
         const chosen = d.segments[chosenSegment], stage = d.stages.find((s) => s.name === value);
         chosen.stage = value;
         if (stage) Object.assign(chosen, { object: stage.object, reference: stage.reference, kind: stage.sync ? "sync_skill" : "async_skill" });
