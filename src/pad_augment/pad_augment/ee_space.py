@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pad_augment.choreography import Pace, Phase, Scenes, choreograph, object_path
 from pad_augment.config import GeneratorConfig
 from pad_augment.dataset import ee_vectors
-from pad_augment.sampling import Placement
 from pad_augment.scene_plan import faded, pushable, random_scale, start_poses
 from pad_augment.skills import SkillSet
 from pad_parse import geometry
@@ -26,19 +25,19 @@ def ee_demonstrations(
     home: FloatArray,
     pace: Pace,
     config: GeneratorConfig,
-    placements: Sequence[Placement],
+    placements: Mapping[str, FloatArray],
     rngs: Sequence[np.random.Generator],
 ) -> tuple[dict[str, NDArray[Any]], list[int]]:
     """Step arrays of a dataset (see `STEP_ARRAYS`), one scene after the other, and the steps of each scene.
 
-    home: (2, 4, 4) TCP poses that start poses are drawn around. Joints are nan.
+    home: (2, 4, 4) TCP poses that start poses are drawn around. placements: object -> (B, 4, 4). Joints are nan.
     """
-    count = len(placements)
+    count = len(rngs)
     draws = np.stack([rng.uniform(-1, 1, (2, 2, 3)) for rng in rngs])
     sizes = [random_scale(skills, config, rng) for rng in rngs]
     scale = {name: np.array([size.get(name, 1.0) for size in sizes]) for name in skills.object_poses}
     scenes = Scenes(
-        placement={name: np.stack([placement[name] for placement in placements]) for name in skills.object_poses},
+        placement={name: placements[name] for name in skills.object_poses},
         starts=start_poses(home, config, draws),
         meeting=np.repeat(np.eye(4)[None], count, axis=0),
         motion=np.ones(count),
@@ -152,8 +151,9 @@ def _keypoints(
             path[at] = object_path(phase.tracks[name], poses[at], scene[at])
         columns = np.flatnonzero(names == name)
         order = [index for other, index in skills.order if other == name]
-        turned = points[order] @ np.swapaxes(path[:, :3, :3], -1, -2)
         if (scale[name] != 1.0).any():
-            turned = turned * scale[name][scene, None, None]
-        out[:, columns] = turned + path[:, None, :3, 3]
+            path[:, :3, :3] *= scale[name][scene, None, None]
+        # All steps as the rows of one product.
+        moved = path[:, :3].reshape(-1, 4) @ np.c_[points[order], np.ones(len(order))].T
+        out[:, columns] = np.swapaxes(moved.reshape(len(scene), 3, -1), 1, 2)
     return out

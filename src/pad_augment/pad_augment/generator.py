@@ -170,7 +170,8 @@ def generate(
             return _report_of(Dataset.open(out), time.monotonic() - begin)
         try:
             # Which grasps are turned how follows from the same things as all else: it need not be kept.
-            task = replace(task, turns=task.chosen_turns())
+            turns = task.chosen_turns()
+            task = task if turns == task.turns else replace(task, turns=turns)
             before = writer.episodes
             results = pool.run(task.run_block, writer.blocks, -(-n * config.attempts_per_episode // task.block))
             # Closing ends the workers, also when the caller is interrupted.
@@ -322,7 +323,9 @@ class SceneWork:
     def attempt(self, indices: Sequence[int]) -> list[ScenePlan | PlanFailure]:
         """Scenes: a proved trajectory, or why there is none. One depends on (seed, index) alone."""
         planner = self.scene_planner
-        return planner.run([planner.varied(self.scenes(index), self.rng(index)) for index in indices])
+        poses = self.scenes.many(indices)
+        places = [{name: pose[i] for name, pose in poses.items()} for i in range(len(indices))]
+        return planner.run([planner.varied(p, self.rng(index)) for p, index in zip(places, indices, strict=True)])
 
     def run_block(self, number: int) -> Block:
         """The scenes of block `number`."""
@@ -356,7 +359,7 @@ class SceneWork:
             home,
             pace,
             self.config,
-            [self.scenes(index) for index in indices],
+            self.scenes.many(indices),
             [self.rng(index) for index in indices],
         )
         named: dict[str, NDArray[Any]] = {f"data/{name}": arrays[name] for name in STEP_ARRAYS}
@@ -376,8 +379,8 @@ class SceneWork:
 
     def _poses(self, indices: Sequence[int], names: Sequence[str]) -> FloatArray:
         """(scenes, names, 4, 4)."""
-        poses = [[self.scenes(index)[name] for name in names] for index in indices]
-        return np.array(poses, dtype=np.float64).reshape(len(indices), len(names), 4, 4)
+        poses = self.scenes.many(indices)
+        return np.stack([poses[name] for name in names], axis=1)
 
     def attributes(self) -> dict[str, Any]:
         """What a dataset says about itself, besides its counters."""

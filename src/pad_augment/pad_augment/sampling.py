@@ -54,14 +54,30 @@ class SceneSampler:
         Raises:
             ConfigError: the regions leave no room for the objects, or no room is left for the obstacles.
         """
-        while len(self._apart) <= index:
+        return {name: poses[0] for name, poses in self.many([index]).items()}
+
+    def many(self, indices: Sequence[int]) -> dict[str, NDArray[np.float64]]:
+        """Object or obstacle -> (K, 4, 4) in K scenes; each is that of the scene alone.
+
+        Raises:
+            ConfigError: see `__call__`.
+        """
+        while len(self._apart) <= max(indices, default=-1):
             self._look_further()
-        scene = self._scenes(np.array([self._apart[index]]))[0]
-        out = {name: geometry.yaw_pose(*row) for name, row in zip(self._names, scene, strict=True)}
+        scenes = self._scenes(np.array([self._apart[index] for index in indices], dtype=np.int64))
+        out = {name: geometry.yaw_pose(*scenes[:, i].T) for i, name in enumerate(self._names)}
+        if self._obstacles:
+            places = np.stack([self._obstacle_places(i, s) for i, s in zip(indices, scenes, strict=True)])
+            for number, name in enumerate(self._obstacles):
+                out[name] = geometry.yaw_pose(places[:, number, 0], places[:, number, 1], 0.0)
+        return out
+
+    def _obstacle_places(self, index: int, scene: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(obstacles, 2) m in a scene of objects (objects, 3)."""
         rng = np.random.default_rng([self._seed, 3, index])
         places = list(scene[:, :2])
         low, high = self._low[:, :2].min(0) - _AROUND, self._high[:, :2].max(0) + _AROUND
-        for name in self._obstacles:
+        for _ in self._obstacles:
             tries = rng.uniform(low, high, (_TRIES_PER_OBSTACLE, 2))
             gaps = np.linalg.norm(tries[:, None] - np.array(places), axis=-1).min(axis=1)
             free = np.flatnonzero(gaps >= self._minimum_distance)
@@ -70,8 +86,7 @@ class SceneSampler:
                     f"there is no room for {len(self._obstacles)} obstacles {self._minimum_distance} m apart"
                 )
             places.append(tries[free[0]])
-            out[name] = geometry.yaw_pose(places[-1][0], places[-1][1], 0.0)
-        return out
+        return np.array(places[len(scene) :])
 
     def _look_further(self) -> None:
         numbers = np.arange(self._looked_at, self._looked_at + _LONGEST_SEARCH)
