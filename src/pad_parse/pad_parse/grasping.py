@@ -44,11 +44,18 @@ class Hold:
 
 
 def closed_by_opening(
-    openings: np.ndarray, *, close_at: float = 0.2, open_at: float = 0.35, least_range: float = 0.015
+    stamps: np.ndarray,
+    openings: np.ndarray,
+    *,
+    close_at: float = 0.2,
+    open_at: float = 0.35,
+    least_range: float = 0.015,
+    shortest: float = 0.1,
 ) -> np.ndarray:
     """Closed (T,) bool from openings (T,) m alone, with hysteresis relative to their own range; nan keeps the state.
 
-    close_at, open_at: fractions of the range (5th to 95th percentile); least_range: m, below it nothing ever closes.
+    stamps (T,) s; close_at, open_at: fractions of the range (5th to 95th percentile); least_range: m, below it nothing
+    ever closes; shortest: s, a change that is taken back sooner is none (fingers that pass each other).
     """
     values = np.asarray(openings, dtype=np.float64)
     closed = np.zeros(len(values), dtype=bool)
@@ -63,6 +70,11 @@ def closed_by_opening(
         if np.isfinite(value):
             state = value < low + (open_at if state else close_at) * (high - low)
         closed[t] = state
+    for kind in (True, False):
+        for start, end in runs(closed == kind):
+            # At the ends nobody knows how long it lasts.
+            if start > 0 and end < len(closed) and stamps[end] - stamps[start] < shortest:
+                closed[start:end] = not kind
     return closed
 
 

@@ -39,10 +39,14 @@ def test_gripper_frame_is_the_definition() -> None:
 def test_closing_has_hysteresis_and_ignores_flat_signals() -> None:
     t = np.linspace(0, 2 * np.pi, 200)
     opening = 0.06 + 0.04 * np.cos(2 * t) + 0.002 * np.sin(60 * t)
-    closed = closed_by_opening(opening)
+    stamps = np.arange(200) / 30
+    closed = closed_by_opening(stamps, opening)
     assert np.abs(np.diff(closed.astype(int))).sum() == 4
-    assert not closed_by_opening(np.full(50, 0.03)).any()
-    assert not closed_by_opening(np.full(50, np.nan)).any()
+    # Fingers that pass each other for two frames close nothing.
+    glimpse = np.where((np.arange(200) > 99) & (np.arange(200) < 102), 0.02, opening)
+    np.testing.assert_array_equal(closed_by_opening(stamps, glimpse), closed)
+    assert not closed_by_opening(stamps[:50], np.full(50, 0.03)).any()
+    assert not closed_by_opening(stamps[:50], np.full(50, np.nan)).any()
 
 
 def test_smoothing_removes_outliers_without_lag() -> None:
