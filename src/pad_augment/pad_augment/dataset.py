@@ -29,6 +29,7 @@ STEP_ARRAYS = {
     "segments": np.uint8,
 }
 STEPS_PER_CHUNK = 16384
+_REJECTED = ("meta/rejected_poses", "meta/rejected_causes")
 ROWS_PER_CHUNK = 2048
 """Of the arrays with a row per episode or per rejected scene."""
 
@@ -261,6 +262,11 @@ class Dataset:
         self.task = TaskSpec.model_validate(json.loads(self.attributes["task"]))
         self.episode_ends: NDArray[np.int64] = np.asarray(group["meta/episode_ends"][:])  # type: ignore[index]
         self.object_poses: NDArray[np.float64] = np.asarray(group["meta/object_poses"][:])  # type: ignore[index]
+        rejected = [np.asarray(group[name][:]) for name in _REJECTED if name in group]  # type: ignore[index]
+        causes = self.attributes.get("causes", [])
+        # (R, objects, 4, 4) places of the objects in scenes that gave no demonstration, and why, (R,)
+        self.rejected_poses: NDArray[np.float64] = rejected[0] if rejected else np.empty((0, 0, 4, 4))
+        self.rejected_causes = np.array([causes[number] for number in rejected[1]] if rejected else [], dtype=np.str_)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Dataset:

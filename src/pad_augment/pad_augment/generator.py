@@ -286,13 +286,14 @@ class SceneWork:
             return AS_SHOWN
         skills = replace(self, turns=AS_SHOWN).skills
         calm = self.config.model_copy(update={"obstacles": 0, "swap_hands": False})
-        quick, thorough = (self._planner(name, skills) for name in ("straight_line", self.planner))
+        empty = replace(self, config=calm)
+        quick, thorough = (empty._planner(name, skills) for name in ("straight_line", self.planner))
         task = self.demonstration.task
         scenes = SceneSampler(task, self.seed, self.config.minimum_distance)
         return choose_turns(
             skills,
-            lambda turned_skills: ScenePlanner(turned_skills, self._robot, quick, calm),
-            lambda turned_skills: ScenePlanner(turned_skills, self._robot, thorough, calm),
+            lambda turned_skills: ScenePlanner(turned_skills, empty._robot, quick, calm),
+            lambda turned_skills: ScenePlanner(turned_skills, empty._robot, thorough, calm),
             [scenes(index) for index in range(TRIAL_SCENES)],
             self.config.grasp_turn_limit,
         )
