@@ -142,12 +142,15 @@ def annotate(
 
 @app.command()
 def parse(
-    recording: Annotated[Path, typer.Argument(help="rosbag2 folder, .mcap file or video.")],
+    recording: Annotated[Path, typer.Argument(help="rosbag2, RGB-D folder or video.")],
     task: Annotated[str, typer.Option(help="Name of the task, or its YAML file.")] = "pour",
     out: Annotated[Path | None, typer.Option(help="Demonstration file; without it beside the recording.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Also write the recording with tracks drawn on (.webm).")] = None,
     report: Annotated[Path | None, typer.Option(help="Report (.html); without it beside the demonstration.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
+    pairing_tolerance: Annotated[
+        float, typer.Option(help="Colour and depth stamped further apart than this (s) are no pair.", min=0.0, max=1.0)
+    ] = 0.02,
     as_json: Json = False,
 ) -> None:
     """Recording -> demonstration (.demo.h5), with a report on whether it can be trusted (.report.html)."""
@@ -162,7 +165,7 @@ def parse(
     from pad_parse.task import TaskSpec
 
     spec = TaskSpec.load(task)
-    source = open_recording(recording)
+    source = open_recording(recording, pairing_tolerance=pairing_tolerance)
     name = recording.resolve()
     target = out if out is not None else name.with_name(name.stem + FILE_SUFFIX)
     page = None

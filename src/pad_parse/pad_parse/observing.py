@@ -303,7 +303,7 @@ def observe_colour(
         keypoint_states=states,
         reference=Reference(first.rgb, None, scene.camera, pixels, in_task),
         measures=measures,
-        notes=[*recording.assumptions, *scene.assumptions],
+        notes=list(scene.assumptions),
     )
 
 

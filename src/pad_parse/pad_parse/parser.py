@@ -85,7 +85,8 @@ def parse(
         ),
     )
     keypoints, states = _keypoints(observed, grippers, spec)
-    notes = [*observed.notes, *(proposal.notes if proposal is not None else ())]
+    met = recording.report
+    notes = [*met.problems(), *met.assumptions, *observed.notes, *(proposal.notes if proposal is not None else ())]
     demonstration = Demonstration(
         stamps=observed.stamps,
         keypoints=keypoints,

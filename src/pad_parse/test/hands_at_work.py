@@ -58,7 +58,7 @@ def pinch(opening: float) -> np.ndarray:
 class HandsAtWork(Recording):
     """See `make`. Keeps the truth: object_truth name -> (T, 4, 4), hand_truth (T, 2, 4, 4), grasp_frame."""
 
-    def frames(self):
+    def _read(self, tally):
         """Frames rendered on the fly."""
         for t, stamp in enumerate(self.stamps):
             rgb, depth = self.scene.render(
