@@ -84,7 +84,7 @@ def test_images_come_in_time_with_the_clock(bag):
     [
         ((), "no bag is named"),
         (("bag:=/nowhere",), "bag /nowhere does not exist"),
-        (("bag:={bag}",), "has no topic /camera/color/camera_info; it has: /camera/color/image_raw"),
+        (("bag:={bag}", "topics:=[/other]"), "has no topic /other; it has: /camera/color/image_raw"),
     ],
 )
 def test_what_cannot_be_played(parameters, message, bag, capfd, monkeypatch):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 import scene_of_cylinders as cylinders
@@ -20,7 +21,7 @@ pytest.importorskip("pad_msgs", reason="the workspace with pad_msgs is not built
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
 from pad_msgs.msg import KeypointArray
@@ -108,15 +109,20 @@ def test_a_silent_camera_ends_the_node(setting):
 class Camera:
     """Publishes what the scene shows at `placements`, and collects the node's keypoints."""
 
-    def __init__(self, scene):
+    def __init__(self, scene, packed=False):
+        self.packed = packed
         self.scene, self.placements, self.received = scene, HOME, []
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=DOMAIN)
         self.node = rclpy.create_node("synthetic_camera", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self._colour = self.node.create_publisher(Image, "/camera/color/image_raw", qos.CAMERA_OUT)
-        self._depth = self.node.create_publisher(Image, "/camera/aligned_depth_to_color/image_raw", qos.CAMERA_OUT)
+        colour, depth = "/camera/color/image_raw", "/camera/aligned_depth_to_color/image_raw"
+        if packed:
+            colour, depth = f"{colour}/compressed", f"{depth}/compressedDepth"
+        kind = CompressedImage if packed else Image
+        self._colour = self.node.create_publisher(kind, colour, qos.CAMERA_OUT)
+        self._depth = self.node.create_publisher(kind, depth, qos.CAMERA_OUT)
         self._info = self.node.create_publisher(CameraInfo, "/camera/color/camera_info", qos.CAMERA_OUT)
         self.node.create_subscription(KeypointArray, "/pad/keypoints", self.received.append, qos.LATEST)
         self.diagnostics, self.markers = [], []
@@ -135,6 +141,18 @@ class Camera:
         stamp = self.node.get_clock().now().to_msg()
         info = CameraInfo(width=640, height=480, k=self.scene.camera.matrix.ravel().tolist())
         millimetres = np.round(depth * 1000).astype(np.uint16)
+        if self.packed:
+            _, jpeg = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
+            _, png = cv2.imencode(".png", millimetres)
+            for publisher, form, data in (
+                (self._colour, "rgb8; jpeg compressed bgr8", jpeg.tobytes()),
+                (self._depth, "16UC1; compressedDepth png", bytes(12) + png.tobytes()),
+            ):
+                message = CompressedImage(format=form, data=data)
+                message.header.stamp = stamp
+                publisher.publish(message)
+            self._info.publish(info)
+            return
         for publisher, message, array in (
             (self._colour, Image(encoding="rgb8"), rgb),
             (self._depth, Image(encoding="16UC1"), millimetres),
@@ -166,8 +184,42 @@ class Camera:
         rclpy.shutdown(context=self.context)
 
 
+def stamp_of(message):
+    return message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
+
+
 def positions(message):
     return np.array([[k.position.x, k.position.y, k.position.z] for k in message.keypoints])
+
+
+@pytest.mark.timeout(120)
+def test_packed_images_do_as_well_and_damaged_ones_are_left_out(setting):
+    scene, points, objects, folder = setting
+    process = start_node(f"reference:={folder / 'pour.demo.h5'}", f"calibration:={folder / 'camera.yaml'}")
+    camera = Camera(scene, packed=True)
+    try:
+        assert camera.spin(40, camera.client.service_is_ready), "the service did not appear"
+        camera.placements = MOVED
+        answer = camera.localise()
+        assert answer.success, answer.message
+        truth = cylinders.keypoints_at(points, objects, MOVED)
+        assert np.abs(positions(answer.keypoints) - truth).max() < 0.008
+        broken = CompressedImage(format="rgb8; jpeg compressed bgr8", data=b"no image")
+        broken.header.stamp = camera.node.get_clock().now().to_msg()
+        camera._colour.publish(broken)
+        depth = CompressedImage(format="16UC1; compressedDepth png", data=b"")
+        depth.header.stamp = broken.header.stamp
+        camera._depth.publish(depth)
+        since = stamp_of(broken)
+        assert camera.spin(15, lambda: camera.received and stamp_of(camera.received[-1]) > since)
+        assert since not in [stamp_of(m) for m in camera.received]
+        camera.diagnostics.clear()
+        assert camera.spin(15, lambda: len(camera.diagnostics) >= 2)
+        assert {v.key: v.value for v in camera.diagnostics[-1].status[0].values}["damaged_images"] == "1"
+    finally:
+        end(process)
+        camera.close()
+    assert process.returncode == 0, process.stderr.read()
 
 
 @pytest.mark.timeout(120)
@@ -190,7 +242,8 @@ def test_localises_and_tracks_over_dds(setting):
 
         camera.received.clear()
         camera.placements = {"bottle": (0.06, -0.13, 0.25), "cup": MOVED["cup"]}
-        assert camera.spin(15, lambda: len(camera.received) >= 5)
+        moved = camera.node.get_clock().now().nanoseconds * 1e-9
+        assert camera.spin(15, lambda: camera.received and stamp_of(camera.received[-1]) > moved)
         last = camera.received[-1]
         assert last.header.frame_id == "task_frame" and last.task == "pour"
         truth = cylinders.keypoints_at(points, objects, camera.placements)

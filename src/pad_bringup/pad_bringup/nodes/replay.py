@@ -24,7 +24,13 @@ from pad_bringup import names
 from pad_bringup.errors import ReplayError
 from pad_parse import qos
 
-_CAMERA_TOPICS = (names.COLOR_IMAGE, names.COLOR_INFO, names.ALIGNED_DEPTH_IMAGE)
+_CAMERA_TOPICS = (
+    names.COLOR_IMAGE,
+    f"{names.COLOR_IMAGE}/compressed",
+    names.COLOR_INFO,
+    names.ALIGNED_DEPTH_IMAGE,
+    f"{names.ALIGNED_DEPTH_IMAGE}/compressedDepth",
+)
 _TICK = 10_000_000  # ns of recorded time between two clock messages
 
 
@@ -45,8 +51,8 @@ class ReplayNode(Node):
         self.declare_parameter("loop", False, loop)
         self.declare_parameter(
             "topics",
-            list(_CAMERA_TOPICS),
-            ParameterDescriptor(description="Topics to publish; missing ones are an error.", read_only=True),
+            [""],
+            ParameterDescriptor(description="Topics to publish; none: the camera's that the bag has.", read_only=True),
         )
         bag = self.get_parameter("bag").value
         if not bag:
@@ -56,7 +62,7 @@ class ReplayNode(Node):
             raise ReplayError(f"bag {self.path} does not exist")
         self.rate = float(self.get_parameter("rate").value)
         self.loop = bool(self.get_parameter("loop").value)
-        self.topics = tuple(self.get_parameter("topics").value)
+        self.topics = tuple(topic for topic in self.get_parameter("topics").value if topic)
         self._clock = self.create_publisher(Clock, names.CLOCK, 10)
         self._outputs: dict[str, Any] = {}
 
@@ -104,7 +110,8 @@ class ReplayNode(Node):
 
     def _make_publishers(self, reader: AnyReader) -> None:
         types = {connection.topic: connection.msgtype for connection in reader.connections}
-        missing = [topic for topic in self.topics if topic not in types]
+        self.topics = self.topics or tuple(topic for topic in _CAMERA_TOPICS if topic in types)
+        missing = [topic for topic in self.topics or _CAMERA_TOPICS[:1] if topic not in types]
         if missing:
             raise ReplayError(f"bag {self.path} has no topic {missing[0]}; it has: {', '.join(sorted(types))}")
         for topic in self.topics:

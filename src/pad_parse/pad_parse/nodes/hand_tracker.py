@@ -8,9 +8,11 @@ from collections import deque
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pad_msgs.msg import HandArray
@@ -24,7 +26,7 @@ from pad_parse.nodes.hand_messages import SIDES, hand_array, hand_markers
 from pad_parse.nodes.parameters import calibrated_camera, declare
 from pad_parse.nodes.running import run_node
 from pad_parse.nodes.transforms import TransformOutput
-from pad_parse.recording.images import colour_image, depth_image, stamp_seconds
+from pad_parse.recording.images import stamp_seconds
 
 _MARKER_PERIOD = 0.1  # s, image stamps
 
@@ -69,15 +71,14 @@ class HandTracker(Node):
             return
         self._hands = LiveHands(camera, self._estimator)
 
-    def _on_frame(self, colour: Image, depth: Image | None) -> None:
+    def _on_frame(self, header: Header, rgb: NDArray[np.uint8], depth: NDArray[np.float32] | None) -> None:
         if self._hands is None:
             return
         began = time.monotonic()
-        stamp = colour.header.stamp
-        self._newest = stamp_seconds(colour.header)
+        stamp = header.stamp
+        self._newest = stamp_seconds(header)
         try:
-            rgb, metres = colour_image(colour), None if depth is None else depth_image(depth)
-            hands = self._hands.step(rgb, metres, self._newest)
+            hands = self._hands.step(rgb, depth, self._newest)
         except PadParseError as error:
             self.fault = str(error)
             self.get_logger().fatal(self.fault)
@@ -112,6 +113,7 @@ class HandTracker(Node):
         span, self._watched = max(now - self._watched, 1e-3), now
         status = DiagnosticStatus(name="hand_tracker", hardware_id="camera", level=DiagnosticStatus.OK)
         values = {"rate_hz": f"{self._count / span:.1f}", "unpaired_images": str(self._stream.unpaired)}
+        values["damaged_images"] = str(self._stream.damaged)
         if self._count:
             status.message = "tracking"
             values["age_ms"] = f"{1e3 * (self.get_clock().now().nanoseconds * 1e-9 - self._newest):.0f}"

@@ -8,12 +8,15 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pad_msgs.msg import KeypointArray, ObjectPose
@@ -28,7 +31,7 @@ from pad_parse.nodes.keypoint_messages import KeypointMarkers, keypoint_array, p
 from pad_parse.nodes.parameters import calibrated_camera, declare, required
 from pad_parse.nodes.running import run_node
 from pad_parse.nodes.transforms import TransformOutput
-from pad_parse.recording.images import colour_image, depth_image, stamp_seconds
+from pad_parse.recording.images import stamp_seconds
 from pad_parse.tracking import KeypointFrame, ObjectTracker
 
 _MARKER_PERIOD = 0.2  # s, image stamps
@@ -174,20 +177,20 @@ class KeypointTracker(Node):
         self._request = None
         return request
 
-    def _localise(self, colour: Image, depth: Image, request: _Request) -> None:
-        demonstration, response, stamp = self._demonstration, request.response, stamp_seconds(colour.header)
+    def _localise(self, header: Header, rgb: NDArray[np.uint8], depth: NDArray[np.float32], request: _Request) -> None:
+        demonstration, response = self._demonstration, request.response
         assert self._camera is not None
         self._tracker = None
         try:
-            rgb, metres = colour_image(colour), depth_image(depth)
-            found = self._localiser.localise(rgb, metres, self._camera, limit=self._confidence_limit)
+            found = self._localiser.localise(rgb, depth, self._camera, limit=self._confidence_limit)
             poses = {
                 name: move @ demonstration.object_poses[name][0]
                 for name, move in found.object_transforms.items()
                 if name in demonstration.object_poses
             }
             tracker = ObjectTracker(self._camera, demonstration.keypoint_objects)
-            frame = tracker.start(rgb, metres, points_in_task=found.points_in_task, object_poses=poses, stamp=stamp)
+            stamp = stamp_seconds(header)
+            frame = tracker.start(rgb, depth, points_in_task=found.points_in_task, object_poses=poses, stamp=stamp)
         except PadParseError as error:
             response.message = str(error)
             self.get_logger().warning(str(error))
@@ -195,11 +198,9 @@ class KeypointTracker(Node):
             self._tracker = tracker
             self._markers.clear_trails()
             self._delays.clear()  # the search took longer than an image may be late
-            self._publish(frame, colour)
+            self._publish(frame, header.stamp)
             response.success = True
-            response.keypoints = keypoint_array(
-                frame, demonstration, colour.header.stamp, (colour.width, colour.height)
-            )
+            response.keypoints = self._array(frame, header.stamp)
             response.objects = [
                 ObjectPose(name=name, pose=pose_message(pose), confidence=found.confidence[name])
                 for name, pose in poses.items()
@@ -211,16 +212,16 @@ class KeypointTracker(Node):
 
     # -- tracking
 
-    def _on_frame(self, colour: Image, depth: Image | None) -> None:
+    def _on_frame(self, header: Header, rgb: NDArray[np.uint8], depth: NDArray[np.float32] | None) -> None:
         assert depth is not None
-        stamp = stamp_seconds(colour.header)
+        stamp = stamp_seconds(header)
         self._received += 1
         self._newest = stamp
         if self._camera is None:
             return
         request = self._due(stamp)
         if request is not None:
-            self._localise(colour, depth, request)
+            self._localise(header, rgb, depth, request)
             return
         if self._tracker is None:
             return
@@ -230,18 +231,21 @@ class KeypointTracker(Node):
             return
         began = time.monotonic()
         try:
-            frame = self._tracker.step(colour_image(colour), depth_image(depth), stamp)
+            frame = self._tracker.step(rgb, depth, stamp)
         except PadParseError as error:
             self.fault = str(error)
             self.get_logger().fatal(self.fault)
             return
-        self._publish(frame, colour)
+        self._publish(frame, header.stamp)
         self._busy.append(time.monotonic() - began)
         self._tracked += 1
 
-    def _publish(self, frame: KeypointFrame, colour: Image) -> None:
-        stamp = colour.header.stamp
-        self._publisher.publish(keypoint_array(frame, self._demonstration, stamp, (colour.width, colour.height)))
+    def _array(self, frame: KeypointFrame, stamp: Time) -> KeypointArray:
+        assert self._camera is not None
+        return keypoint_array(frame, self._demonstration, stamp, (self._camera.width, self._camera.height))
+
+    def _publish(self, frame: KeypointFrame, stamp: Time) -> None:
+        self._publisher.publish(self._array(frame, stamp))
         self._frame = frame
         # A stamp that goes back is a simulation that was started anew.
         if not 0 <= frame.stamp - self._marked < _MARKER_PERIOD:
@@ -278,6 +282,7 @@ class KeypointTracker(Node):
             "rate_hz": f"{self._tracked / span:.1f}",
             "skipped_images": str(self._skipped),
             "unpaired_images": str(self._stream.unpaired),
+            "damaged_images": str(self._stream.damaged),
         }
         self._received, self._tracked = 0, 0
         status = DiagnosticStatus(name="keypoint_tracker", hardware_id="camera", level=DiagnosticStatus.OK)
