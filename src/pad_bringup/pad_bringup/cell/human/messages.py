@@ -99,6 +99,7 @@ class MessageFactory:
                 position=self._point(point),
                 state=int(KeypointState.VISIBLE if seen else KeypointState.FILLED),
                 confidence=1.0,
+                uncertainty=0.0,
                 u=float(pixel[0]),
                 v=float(pixel[1]),
             )
