@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pad_bringup.bench.benchmark import BenchSettings
 from pad_bringup.cell.human.recorder import record_demonstration
+from pad_bringup.cell.objects import load_objects
 from pad_bringup.cell.pour_motion import HELD_OBJECTS
 from pad_parse import geometry
 from pad_parse.demonstration import Demonstration, KeypointState
@@ -36,6 +37,8 @@ _CLOSED = 0.001
 """m; a true grasp begins when the true opening is this close to that of the hold, and ends when it has left it."""
 _CARRIED = 0.002
 """m; and while the true gripper stays this close to its place on the object."""
+_SPREAD = np.array([0.03, 0.03, 0.15])
+"""m, m, rad that an object is placed off its home."""
 _MISSED_EVENT = 300.0
 """Frames that an event counts that was not found at all, or a hold that is not there."""
 
@@ -84,7 +87,8 @@ def measure(settings: BenchSettings, say: Callable[[str], None]) -> dict[str, fl
     for k in range(QUICK_RECORDINGS if settings.quick else RECORDINGS):
         seed = settings.seed + k
         folder = settings.work / f"human-{seed}"
-        record_demonstration(folder, seed=seed, fps=15.0 if settings.quick else 30.0)
+        fps = 15.0 if settings.quick else 30.0
+        record_demonstration(folder, seed=seed, fps=fps, placements=placements(seed), put_down=True)
         said = compare(folder, errors)
         say(f"synthetic human, seed {seed}: {said}")
     keypoints, positions = 1e3 * np.concatenate(errors.keypoints), 1e3 * np.concatenate(errors.positions)
@@ -99,6 +103,15 @@ def measure(settings: BenchSettings, say: Callable[[str], None]) -> dict[str, fl
         "identity_swaps": float(errors.swaps),
         "offline_10s_s": float(np.max(errors.seconds_per_10)),
         "hands_cpu_ms": float(np.max(errors.hands_ms)),
+    }
+
+
+def placements(seed: int) -> dict[str, tuple[float, float, float]]:
+    """Object -> (x, y, yaw), m and rad, near its home."""
+    rng = np.random.default_rng([seed, 11])
+    return {
+        name: tuple(np.array(model.home) + rng.uniform(-1, 1, 3) * _SPREAD)
+        for name, model in load_objects("pour").models.items()
     }
 
 

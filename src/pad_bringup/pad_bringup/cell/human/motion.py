@@ -37,6 +37,12 @@ _CLEARANCE = 0.012
 """m between the fingers of an open hand and what it is about to grasp."""
 _RELAXED = 0.5
 """How much of the open hand's bends a hand at rest keeps."""
+_DOWN, _LOOSE, _GONE = 1.3, 2.1, 3.4
+"""s after the end of the pour at which both objects stand on the table, the hands are open, and it is over."""
+_REST, _STILL = 0.3, 0.3
+"""s that the hands rest before they open, and at the end."""
+_DRAW_BACK = 0.12
+"""m that the hands draw back."""
 _REST_AZIMUTHS = np.radians([-45.0, 45.0])
 
 
@@ -73,11 +79,17 @@ class HumanMotion:
 
 
 def demonstrate(
-    objects: TaskObjects, placements: Mapping[str, tuple[float, float, float]], rng: np.random.Generator, rate: float
+    objects: TaskObjects,
+    placements: Mapping[str, tuple[float, float, float]],
+    rng: np.random.Generator,
+    rate: float,
+    *,
+    put_down: bool = False,
 ) -> HumanMotion:
     """The demonstrator's motion for `objects.task`.
 
     placements: object -> (x, y, yaw), m and rad, at the start. rng: the tremor of the hands. rate: samples per second.
+    put_down: at the end both objects are put on the table and let go.
 
     Raises:
         MotionError: the demonstrator does not know the task.
@@ -85,11 +97,15 @@ def demonstrate(
     """
     if objects.task != "pour":
         raise MotionError(f"the synthetic human cannot do {objects.task!r}; it can: pour")
-    return _pour(objects, placements, rng, rate)
+    return _pour(objects, placements, rng, rate, put_down)
 
 
 def _pour(
-    objects: TaskObjects, placements: Mapping[str, tuple[float, float, float]], rng: np.random.Generator, rate: float
+    objects: TaskObjects,
+    placements: Mapping[str, tuple[float, float, float]],
+    rng: np.random.Generator,
+    rate: float,
+    put_down: bool,
 ) -> HumanMotion:
     names = pour_motion.HELD_OBJECTS
     poses = {name: geometry.yaw_pose(*placements[name]) for name in names}
@@ -119,6 +135,8 @@ def _pour(
         start[arm] = resting
     # The "opening" runs from 2 (hand at rest) over 1 (open) to the grasp's own width here; it drives the posture.
     motion = pour_motion.pour_motion(poses, grasps, start, start_openings=(2.0, 2.0), rate=rate)
+    if put_down:
+        motion = _put_down(motion, rate)
     count = len(motion.stamps)
     wrists, postures, elbows = np.empty((count, 2, 4, 4)), np.empty((count, 2, 25, 3)), np.empty((count, 2, 3))
     for arm, fit in enumerate(fits):
@@ -140,6 +158,39 @@ def _pour(
     # The hand trembles in the air; what it holds is led exactly, so that truth stays simple.
     wrists = geometry.interpolate_pose(wrists, moved, free[..., 0, 0])
     return HumanMotion(motion.stamps, wrists, postures, elbows, motion.object_poses, motion.held, motion.phases)
+
+
+def _put_down(motion: pour_motion.PourMotion, rate: float) -> pour_motion.PourMotion:
+    """The motion, and after it: both objects sink to the table, the hands open round them and draw back."""
+    stamps = np.arange(1, round(_GONE * rate) + 1) / rate
+    sinking = _minimum_jerk(stamps / _DOWN)[:, None]
+    opening = _minimum_jerk((stamps - _DOWN - _REST) / (_LOOSE - _DOWN - _REST))[:, None]
+    leaving = _minimum_jerk((stamps - _LOOSE) / (_GONE - _STILL - _LOOSE))[:, None]
+    objects, grippers, openings = {}, [], []
+    for arm, name in enumerate(pour_motion.HELD_OBJECTS):
+        last = motion.object_poses[name][-1]
+        down = np.repeat(last[None], len(stamps), axis=0)
+        down[:, 2, 3] *= 1 - sinking[:, 0]
+        objects[name] = np.concatenate([motion.object_poses[name], down])
+        hand = down @ geometry.inverse(last) @ motion.gripper_poses[-1, arm]
+        hand[:, :3, 3] -= _DRAW_BACK * leaving * hand[:, :3, 2]
+        grippers.append(hand)
+        openings.append(motion.openings[-1, arm] + (1.0 - motion.openings[-1, arm]) * opening[:, 0])
+    held = np.repeat(stamps[:, None] < _DOWN + _REST, 2, axis=1)
+    return pour_motion.PourMotion(
+        np.concatenate([motion.stamps, motion.stamps[-1] + stamps]),
+        np.concatenate([motion.gripper_poses, np.stack(grippers, axis=1)]),
+        np.concatenate([motion.openings, np.stack(openings, axis=1)]),
+        np.concatenate([motion.held, held]),
+        objects,
+        np.concatenate([motion.phases, np.where(stamps < _DOWN, "put down", "let go")]),
+    )
+
+
+def _minimum_jerk(s: FloatArray) -> FloatArray:
+    """Smooth step from 0 to 1 over s in [0, 1]; constant outside."""
+    s = np.clip(s, 0.0, 1.0)
+    return s**3 * (10 - 15 * s + 6 * s**2)
 
 
 @lru_cache(maxsize=16)

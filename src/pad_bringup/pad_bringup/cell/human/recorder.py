@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ def record_demonstration(
     task: str = "pour",
     size: tuple[int, int] = (640, 480),
     fps: float = 30.0,
+    placements: Mapping[str, tuple[float, float, float]] | None = None,
+    put_down: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Write the demonstrator's recording of a task to the folder `out_dir`; it appears complete or not at all.
@@ -83,6 +85,8 @@ def record_demonstration(
     the first frame. The same seed gives the same recording. An older recording at `out_dir` is replaced.
 
     seed: of the hands' tremor, the clicks and the depth noise. size: image width and height, px. fps: images per s.
+    placements: object -> (x, y, yaw), m and rad, at the start; None = the objects' homes. put_down: the demonstrator
+    also puts the objects back on the table and lets go of them.
     progress: called with (stage, fraction 0 to 1).
 
     Raises:
@@ -102,7 +106,7 @@ def record_demonstration(
     try:
         workplace.mkdir(parents=True)
         # The bag's file is named after its folder, so the folder has its final name from the start.
-        _Recorder(seed, task, size, fps, progress).write(workplace / out.name)
+        _Recorder(seed, task, size, fps, placements, put_down, progress).write(workplace / out.name)
         if out.exists():
             os.replace(out, workplace / "replaced")
         os.replace(workplace / out.name, out)
@@ -116,7 +120,16 @@ def record_demonstration(
 class _Recorder:
     """One recording in the making."""
 
-    def __init__(self, seed: int, task: str, size: tuple[int, int], fps: float, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        task: str,
+        size: tuple[int, int],
+        fps: float,
+        placements: Mapping[str, tuple[float, float, float]] | None,
+        put_down: bool,
+        progress: Progress | None,
+    ) -> None:
         self._progress = progress or (lambda stage, fraction: None)
         self._progress("plan the demonstration", 0.0)
         self._template = TaskSpec.load(task)
@@ -125,7 +138,13 @@ class _Recorder:
         streams = np.random.SeedSequence([seed, 7]).spawn(3)
         motion_rng, self._click_rng, self._depth_rng = (np.random.default_rng(stream) for stream in streams)
         homes = {name: model.home for name, model in self._objects.models.items()}
-        self._motion = demonstrate(self._objects, homes, motion_rng, fps)
+        unknown = set(placements or {}) - set(homes)
+        if unknown:
+            raise RecorderError(
+                f"{task} has no object {', '.join(sorted(unknown))} to place; it has: {', '.join(homes)}"
+            )
+        at = homes | dict(placements or {})
+        self._motion = demonstrate(self._objects, at, motion_rng, fps, put_down=put_down)
         self._messages = MessageFactory()
 
     def write(self, folder: Path) -> None:
