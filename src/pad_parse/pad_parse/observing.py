@@ -216,14 +216,33 @@ def observe_with_depth(
     )
 
 
-def observe_colour(
+@dataclass
+class ColourTracks:
+    """Objects and hands followed through a recording without depth, in pixels.
+
+    stamps (T,) s; first: the first frame; hands: what was seen of them; motions: object -> (T, 2, 3) affine map of the
+    first frame's pixels; found: object -> (T,) bool; states (T, N) of KeypointState; hands_s: CPU time of the hands.
+    """
+
+    stamps: np.ndarray
+    first: Frame
+    hands: HandLog
+    motions: dict[str, np.ndarray]
+    found: dict[str, np.ndarray]
+    states: np.ndarray
+    hands_s: float
+
+
+def follow_colour(
     recording: Recording,
     task: TaskSpec,
     proposal: Proposal | None,
     estimator: HandEstimator,
     progress: Progress | None,
-) -> Observed:
-    """Watch a recording without depth; `proposal` adds the corners that were found on the objects."""
+) -> ColourTracks:
+    """Follow the keypoints of `task` through a recording without depth; `proposal` adds the corners that were found
+    on the objects.
+    """
     pixels = _keypoint_pixels(task)
     names = task.object_names
     owners = np.array([names.index(name) for name in task.keypoint_objects])
@@ -260,7 +279,29 @@ def observe_colour(
     if first is None or len(stamps) < 2:
         raise ParseError(f"{recording.path} has {len(stamps)} frames; a demonstration needs at least 2")
     log.complete_beginning(recording, estimator)
-    times = np.array(stamps)
+    states = np.zeros((len(stamps), len(pixels)), dtype=np.uint8)
+    all_motions = {name: np.array(values) for name, values in motions.items()}
+    all_found = {name: np.array(values) for name, values in found.items()}
+    for i, name in enumerate(names):
+        states[:, owners == i] = _colour_states(
+            all_motions[name], all_found[name], pixels[owners == i], log.landmarks, recording.camera
+        )
+    return ColourTracks(np.array(stamps), first, log, all_motions, all_found, states, seconds)
+
+
+def observe_colour(
+    recording: Recording,
+    task: TaskSpec,
+    proposal: Proposal | None,
+    estimator: HandEstimator,
+    progress: Progress | None,
+) -> Observed:
+    """Watch a recording without depth; `proposal` adds the corners that were found on the objects."""
+    tracks = follow_colour(recording, task, proposal, estimator, progress)
+    pixels = _keypoint_pixels(task)
+    names = task.object_names
+    owners = np.array([names.index(name) for name in task.keypoint_objects])
+    log, times = tracks.hands, tracks.stamps
     arms = arms_of_objects(task)
     early = times - times[0] < 1.0
     hand_depths = {}
@@ -276,17 +317,16 @@ def observe_colour(
     }
     scene = build_scene(recording.camera, outline, hand_depths)
     in_task = np.zeros((len(pixels), 3))
-    poses, in_object, states = {}, {}, np.zeros((len(times), len(pixels)), dtype=np.uint8)
+    poses, in_object = {}, {}
     for i, name in enumerate(names):
         points = scene.camera.pixels_to_task(pixels_of[name], np.full(len(pixels_of[name]), scene.depth_of[name]))
         start = geometry.make_pose(np.eye(3), [*points[:, :2].mean(axis=0), 0.0])
-        moved, known = np.array(motions[name]), np.array(found[name])
-        poses[name] = object_poses(scene, name, times, moved, known, start, outline[name].mean(axis=0))
+        centre = outline[name].mean(axis=0)
+        poses[name] = object_poses(scene, name, times, tracks.motions[name], tracks.found[name], start, centre)
         in_object[name] = points - start[:3, 3]
         in_task[owners == i] = points
-        states[:, owners == i] = _colour_states(moved, known, pixels_of[name], log.landmarks, recording.camera)
     measures = {
-        "hands_ms": 1e3 * seconds / len(times),
+        "hands_ms": 1e3 * tracks.hands_s / len(times),
         "scale_error": scene.scale_error,
         **{f"assumed_depth_{name}_m": depth for name, depth in scene.depth_of.items()},
     }
@@ -300,8 +340,8 @@ def observe_colour(
         hand_depths=None,
         object_poses=poses,
         points_in_object=in_object,
-        keypoint_states=states,
-        reference=Reference(first.rgb, None, scene.camera, pixels, in_task),
+        keypoint_states=tracks.states,
+        reference=Reference(tracks.first.rgb, None, scene.camera, pixels, in_task),
         measures=measures,
         notes=list(scene.assumptions),
     )

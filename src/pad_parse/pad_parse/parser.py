@@ -6,10 +6,8 @@ import itertools
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from pad_parse import geometry
@@ -21,7 +19,7 @@ from pad_parse.hands.onnx import OnnxHandEstimator
 from pad_parse.lifting.hand_fit import fit_hands
 from pad_parse.observing import Observed, observe_colour, observe_with_depth
 from pad_parse.overlay import write_contact_sheet, write_overlay
-from pad_parse.proposal import Proposal, arms_of_objects, propose_keypoints
+from pad_parse.proposal import arms_of_objects, corners_round_keypoints, propose_keypoints
 from pad_parse.recording import Recording
 from pad_parse.task import TaskSpec
 from pad_parse.timeline import to_segments
@@ -31,8 +29,6 @@ _INVENTED, _WHOLE = 0.55, 0.75
 """Apparent sizes of a hand at and below which it is not believed, and from which on it is."""
 _GUESSED, _SEEN = 0.1, 0.5
 """Weight of a fingertip's measured depth in the fit at and below which it is a guess, and from which on it is seen."""
-_ROUND_KEYPOINTS = 0.5
-"""Corners this far round an object's clicked points, in parts of their extent, may be on the object."""
 LONGEST_LOSS = 0.5
 """s; an object out of sight for longer than this, and in no visible hand, is LOST."""
 
@@ -64,7 +60,7 @@ def parse(
         proposal = propose_keypoints(recording, spec, estimator, progress=progress)
         spec, looks = proposal.task, list(proposal.notes)
     elif not recording.has_depth:
-        proposal, looks = _corners_round_keypoints(recording, spec, estimator, progress)
+        proposal, looks = corners_round_keypoints(recording, spec, estimator, progress)
     if recording.has_depth:
         observed = observe_with_depth(recording, spec, estimator, progress)
     else:
@@ -143,28 +139,6 @@ def _annotated(recording: Recording, task: TaskSpec) -> TaskSpec:
     if missing:
         raise ParseError(f"the annotation of {recording.path} has no pixel for {', '.join(missing)}; click them")
     return annotation
-
-
-def _corners_round_keypoints(
-    recording: Recording, task: TaskSpec, estimator: HandEstimator, progress: Progress | None
-) -> tuple[Proposal | None, list[str]]:
-    """What moves with the hands near the annotated keypoints of a colour-only recording, and notes for the report.
-
-    Without depth a few clicked points are too little to follow an object by: the corners around them carry them.
-    """
-    try:
-        proposal = propose_keypoints(recording, task.model_copy(update={"keypoints": ()}), estimator, progress=progress)
-    except ParseError as error:
-        return None, [f"The objects are followed by the clicked points alone: {error}."]
-    pixels = np.array([keypoint.pixel for keypoint in task.keypoints], np.float32)
-    owners = np.array(task.keypoint_objects)
-    near = {}
-    for name, corners in proposal.corners.items():
-        outline = cv2.convexHull(pixels[owners == name])
-        reach = _ROUND_KEYPOINTS * float(np.ptp(pixels[owners == name], axis=0).max())
-        away = [cv2.pointPolygonTest(outline, (float(u), float(v)), True) for u, v in corners]
-        near[name] = corners[np.array(away, np.float64) > -reach]
-    return replace(proposal, task=task, corners=near), []
 
 
 def _hands_in_task(observed: Observed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

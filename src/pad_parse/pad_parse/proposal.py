@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -29,6 +29,8 @@ _SURFACE = 0.03
 """m; more depth difference than this round a corner means that it lies on an edge."""
 _DEEPEST = 0.10
 """m; corners of one object are no further from its middle than this, along the line of sight."""
+_ROUND_KEYPOINTS = 0.5
+"""Corners this far round an object's clicked points, in parts of their extent, may be on the object."""
 _TOP_WORDS = ("cap", "rim", "lid", "mouth", "top", "spout", "handle")
 
 
@@ -97,6 +99,32 @@ def propose_keypoints(
         "Proposed keypoints are not clicked by a person: check them in the overlay, or annotate the recording."
     )
     return Proposal(task.model_copy(update={"keypoints": tuple(keypoints)}), found, tuple(held), tuple(notes))
+
+
+def corners_round_keypoints(
+    recording: Recording,
+    task: TaskSpec,
+    estimator: HandEstimator,
+    progress: Callable[[str, float], None] | None = None,
+) -> tuple[Proposal | None, list[str]]:
+    """What moves with the hands near the annotated keypoints of a colour-only recording, and notes for the report.
+
+    Without depth a few clicked points are too little to follow an object by: the corners around them carry them. None,
+    and a note that says why, if nothing that moves with a hand was found.
+    """
+    try:
+        proposal = propose_keypoints(recording, task.model_copy(update={"keypoints": ()}), estimator, progress=progress)
+    except ParseError as error:
+        return None, [f"The objects are followed by the clicked points alone: {error}."]
+    pixels = np.array([keypoint.pixel for keypoint in task.keypoints], np.float32)
+    owners = np.array(task.keypoint_objects)
+    near = {}
+    for name, corners in proposal.corners.items():
+        mine = pixels[owners == name]
+        outline, reach = cv2.convexHull(mine), _ROUND_KEYPOINTS * float(np.ptp(mine, axis=0).max())
+        inside = [cv2.pointPolygonTest(outline, (float(u), float(v)), True) for u, v in corners]
+        near[name] = corners[np.array(inside, np.float64) > -reach]
+    return replace(proposal, task=task, corners=near), []
 
 
 @dataclass(frozen=True)
