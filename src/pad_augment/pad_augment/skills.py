@@ -302,7 +302,7 @@ class _Score:
                 continue
             places[grasp.object] = self._smooth[grasp.object][end - 1]
             if release[arm]:
-                settled = self._settling(grasp, min(grasp.end, len(stamps) - 1))
+                settled = self._settling(grasp, grasp.end - 1)
                 if settled is not None:
                     settling[grasp.object] = settled
                     places[grasp.object] = settled.changes[-1] @ places[grasp.object]
@@ -360,7 +360,7 @@ class _Score:
         return bool(upright and calm and abs(poses[-1, 2, 3] - poses[0, 2, 3]) < STANDS)
 
     def _settling(self, grasp: Grasp, frame: int) -> Settling | None:
-        """The object's motion after it was let go; None if it stays."""
+        """The object's motion after the last frame in which it was held; None if it stays."""
         stamps, poses = self._demo.stamps, self._smooth[grasp.object]
         again = [g.close for g in self._grounding.grasps if g.object == grasp.object and g.close > frame]
         last = min([*again, len(stamps)])

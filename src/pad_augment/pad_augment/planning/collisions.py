@@ -126,7 +126,8 @@ class CollisionScene:
         grippers = role.touching | ({ARMS[role.holder]} if role.holder is not None else set())
         pairs = [(f"{arm}_{part}", copy) for arm in ARMS if arm in grippers for part in GRIPPER_PARTS]
         for other, name in self._copies.items():
-            if other.name == role.name or other.name in role.touching or role.name in other.touching:
+            both_stand = other.holder is None and role.holder is None
+            if both_stand or other.name == role.name or other.name in role.touching or role.name in other.touching:
                 pairs.append((name, copy))
         self.scene.setCollisions(pairs, False)
         self._copies[role] = copy
