@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import numpy as np
 
 from pad_augment.description import urdf_text
 from pad_bringup.cell import textures
-from pad_bringup.cell.objects import DrinkModel, ObjectModel, TaskObjects, load_objects
-from pad_bringup.cell.shapes import LABEL_SHARE, vessel
+from pad_bringup.cell.distractors import Distractor
+from pad_bringup.cell.objects import DrinkModel, ObjectModel, TaskObjects, TextureModel, load_objects
+from pad_bringup.cell.shapes import LABEL_SHARE, TexturedMesh, vessel
 from pad_bringup.errors import CellError
 from pad_bringup.resources import resource
 from pad_parse.camera import Camera
@@ -48,6 +50,11 @@ def body_name(object_name: str) -> str:
     return f"object_{object_name}"
 
 
+def distractor_name(index: int) -> str:
+    """The name of the body of one distractor."""
+    return f"distractor_{index}"
+
+
 def ball_name(index: int) -> str:
     """The name of the body of one ball of the drink."""
     return f"ball_{index}"
@@ -58,6 +65,8 @@ def build_spec(
     objects_dynamic: bool = True,
     *,
     task: str = "pour",
+    objects: TaskObjects | None = None,
+    distractors: Sequence[Distractor] = (),
     description: Path | None = None,
     camera: Camera | None = None,
 ) -> mujoco.MjSpec:
@@ -68,6 +77,8 @@ def build_spec(
         body without contacts (set `data.mocap_pos`, `data.mocap_quat` (w, x, y, z) at
         `model.body(body_name(n)).mocapid[0]`), and there is no drink.
     task: which objects.
+    objects: these instead of the task's own, for instance other instances of them.
+    distractors: things that stand about: motion-captured bodies `distractor_name(k)` that robots and objects can touch.
     description: xacro of the cell; by default the package's own.
     camera: pinhole camera; its size sets the off-screen buffer. By default `config/cameras/cell.yaml`.
 
@@ -78,7 +89,7 @@ def build_spec(
         CellError: unknown task, or a description that MuJoCo cannot read.
         pad_augment.errors.RobotError: a description that xacro cannot read.
     """
-    objects = load_objects(task)
+    objects = objects or load_objects(task)
     camera = camera or default_camera()
     spec = _from_description(description or resource("description", "ur5e_pair.urdf.xacro"))
     _set_options(spec)
@@ -91,6 +102,8 @@ def build_spec(
             spec.delete(spec.body(f"{arm}_pedestal_link"))
     for name, model in objects.models.items():
         _add_object(spec, name, model, dynamic=objects_dynamic)
+    for k, distractor in enumerate(distractors):
+        _add_distractor(spec, k, distractor)
     if objects_dynamic:
         _add_drink(spec, objects)
     return spec
@@ -392,12 +405,39 @@ def _shell_inertia(model: ObjectModel) -> tuple[float, list[float], list[float]]
 
 def _add_vessel_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, model: ObjectModel) -> None:
     circumference = 2 * np.pi * max(radius for _, radius in model.outer)
-    picture = textures.label(circumference, model.height, model.texture.base, model.texture.inks, model.texture.seed)
+    mesh = vessel(model.outer, model.wall, model.floor)
+    _add_labelled_mesh(spec, body, name, mesh, model.texture, circumference, model.height)
+
+
+def _add_distractor(spec: mujoco.MjSpec, index: int, thing: Distractor) -> None:
+    name = distractor_name(index)
+    body = spec.worldbody.add_body(name=name, mocap=True)
+    _add_labelled_mesh(spec, body, name, thing.mesh, thing.texture, 2 * np.pi * thing.radius, thing.height)
+    body.add_geom(
+        name=f"{name}_outside",
+        type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+        size=[thing.radius, thing.height / 2, 0],
+        pos=[0, 0, thing.height / 2],
+        group=_COLLISION_GROUP,
+        contype=_FIXED,
+        conaffinity=_LEFT | _RIGHT | _OUTSIDE | _BALL,
+    )
+
+
+def _add_labelled_mesh(
+    spec: mujoco.MjSpec,
+    body: mujoco.MjsBody,
+    name: str,
+    mesh: TexturedMesh,
+    texture: TextureModel,
+    circumference: float,
+    height: float,
+) -> None:
+    picture = textures.label(circumference, height, texture.base, texture.inks, texture.seed)
     # MuJoCo puts v = 0 at the first row; the strip after the label is plain.
     strip = round(picture.shape[0] * (1 / LABEL_SHARE - 1))
-    plain = np.full((strip, picture.shape[1], 3), model.texture.base, np.uint8)
+    plain = np.full((strip, picture.shape[1], 3), texture.base, np.uint8)
     _add_picture(spec, f"{name}_label", np.concatenate([picture[::-1], plain]))
-    mesh = vessel(model.outer, model.wall, model.floor)
     spec.add_mesh(
         name=f"{name}_visual",
         uservert=mesh.vertices.ravel().tolist(),

@@ -45,6 +45,51 @@ def vessel(outer: Sequence[tuple[float, float]], wall: float, floor: float, segm
         [(z, r, plain) for z, r in reversed(inner)],
         [(floor, inner_start, plain), (floor, 1e-5, plain)],
     ]
+    return _revolved(strips, segments)
+
+
+def solid(outer: Sequence[tuple[float, float]], segments: int = 48) -> TexturedMesh:
+    """A closed solid of revolution: labelled wall, plain flat bottom and top.
+
+    outer: (height, radius) from the bottom to the top, m; the bottom need not be at 0.
+    """
+    (low, first), (high, last) = outer[0], outer[-1]
+    plain = (LABEL_SHARE + 1) / 2
+    strips: list[list[tuple[float, float, float]]] = [
+        [(low, 1e-5, plain), (low, first, plain)],
+        [(z, r, LABEL_SHARE * (z - low) / (high - low)) for z, r in outer],
+        [(high, last, plain), (high, 1e-5, plain)],
+    ]
+    return _revolved(strips, segments)
+
+
+def box(width: float, depth: float, height: float) -> TexturedMesh:
+    """A box on the plane z = 0, centred on the z axis: labelled sides, plain bottom and top. Metres along x, y, z."""
+    x, y = width / 2, depth / 2
+    ring = np.array([[x, -y], [x, y], [-x, y], [-x, -y], [x, -y]])
+    lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(ring, axis=0), axis=1))])
+    vertices, normals, texture, faces = [], [], [], []
+    for k in range(4):
+        out = np.array([ring[k + 1, 1] - ring[k, 1], ring[k, 0] - ring[k + 1, 0], 0.0])
+        corners = [(*ring[k], 0.0), (*ring[k + 1], 0.0), (*ring[k + 1], height), (*ring[k], height)]
+        around = [lengths[k], lengths[k + 1], lengths[k + 1], lengths[k]]
+        vertices.append(np.array(corners))
+        normals.append(np.tile(out / np.linalg.norm(out), (4, 1)))
+        texture.append(np.column_stack([np.array(around) / lengths[-1], np.array([0, 0, 1, 1]) * LABEL_SHARE]))
+    for z, up in ((0.0, -1.0), (height, 1.0)):
+        corners_flat = ring[:4] if up > 0 else ring[3::-1]
+        vertices.append(np.column_stack([corners_flat, np.full(4, z)]))
+        normals.append(np.tile([0.0, 0.0, up], (4, 1)))
+        texture.append(np.full((4, 2), (LABEL_SHARE + 1) / 2))
+    for k in range(6):
+        faces += [[4 * k, 4 * k + 1, 4 * k + 2], [4 * k, 4 * k + 2, 4 * k + 3]]
+    return TexturedMesh(
+        np.concatenate(vertices), np.concatenate(normals), np.concatenate(texture), np.array(faces, np.int32)
+    )
+
+
+def _revolved(strips: Sequence[Sequence[tuple[float, float, float]]], segments: int) -> TexturedMesh:
+    """Surfaces swept by profiles of (height, radius, v); each profile has its outside on its right."""
     vertices, normals, texture, faces = [], [], [], []
     angles = np.linspace(0, 2 * np.pi, segments + 1)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
