@@ -27,7 +27,8 @@ EXTRA_TILT = np.radians(20.0)
 _SEARCH_STEP = 0.05
 _LARGEST_TREE = 2000
 _SHORTCUTS = 100
-_GROUP = "both_arms"
+_BOTH = "both_arms"
+_GROUPS = ("left_arm", "right_arm")
 _TRIES_TO_SLOW = 5
 _HASTE = 1.3
 """Times a limit: a straight line that asks for more passes too near a singularity or changes the arm's posture."""
@@ -36,7 +37,7 @@ _HASTE = 1.3
 class RoboplanPlanner:
     """Straight lines in the end-effector space where they are free, else a straight joint line, else RRT-Connect.
 
-    The robot's SRDF must have a group `both_arms`.
+    The robot's SRDF must have groups `left_arm`, `right_arm` and `both_arms`.
     """
 
     name = "roboplan"
@@ -225,27 +226,35 @@ class RoboplanPlanner:
         seed = int(rng.integers(1, 2**31 - 1))
         scene.setRngSeed(seed)
         scene.setJointPositions(self.collisions.posture(start, openings))
+        # An arm that is to keep still, perhaps because it holds something in its place, is left out of the search.
+        moving = [arm for arm in (0, 1) if not np.allclose(start[6 * arm : 6 * arm + 6], goal[6 * arm : 6 * arm + 6])]
+        group = _GROUPS[moving[0]] if len(moving) == 1 else _BOTH
+        columns = [6 * arm + joint for arm in moving or (0, 1) for joint in range(6)]
         search = rrt.RRT(
             scene,
             rrt.RRTOptions(
-                group_name=_GROUP,
+                group_name=group,
                 max_nodes=_LARGEST_TREE,
                 collision_check_step_size=_SEARCH_STEP,
                 rrt_connect=True,
             ),
         )
         search.setRngSeed(seed)
-        names = self._robot.joint_names
+        names = [self._robot.joint_names[column] for column in columns]
         try:
-            path = search.plan(rp.JointConfiguration(names, start), rp.JointConfiguration(names, goal))
+            path = search.plan(
+                rp.JointConfiguration(names, start[columns]), rp.JointConfiguration(names, goal[columns])
+            )
         except RuntimeError:
             return None
         options = rp.PathShortcuttingOptions(
-            group_name=_GROUP, max_step_size=_SEARCH_STEP, max_iters=_SHORTCUTS, seed=seed
+            group_name=group, max_step_size=_SEARCH_STEP, max_iters=_SHORTCUTS, seed=seed
         )
         path = rp.PathShortcutter(scene, options).shortcut(path)
         order = [path.joint_names.index(name) for name in names]
-        return np.array([np.asarray(corner)[order] for corner in path.positions])
+        corners = np.tile(start, (len(path.positions), 1))
+        corners[:, columns] = [np.asarray(corner)[order] for corner in path.positions]
+        return corners
 
     def _timed(self, corners: FloatArray, steps: int, rounded: bool = False) -> FloatArray:
         """(K, 12) rad along corners (n, 12), at rest at both ends and, unless `rounded`, at every corner.
