@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from pad_parse.errors import ParseError
+from pad_parse.errors import ParseError, RecordingError
 from pad_parse.hands.estimator import INDEX_TIP, THUMB_TIP, WRIST, HandEstimator
 from pad_parse.hands.identity import HandIdentities
 from pad_parse.lifting.depth import landmark_depth
@@ -31,6 +31,8 @@ _DEEPEST = 0.10
 """m; corners of one object are no further from its middle than this, along the line of sight."""
 _ROUND_KEYPOINTS = 0.5
 """Corners this far round an object's clicked points, in parts of their extent, may be on the object."""
+_BETWEEN = 60
+"""Corners taken up between the clicked points of an object at most."""
 _TOP_WORDS = ("cap", "rim", "lid", "mouth", "top", "spout", "handle")
 
 
@@ -106,25 +108,44 @@ def corners_round_keypoints(
     task: TaskSpec,
     estimator: HandEstimator,
     progress: Callable[[str, float], None] | None = None,
-) -> tuple[Proposal | None, list[str]]:
-    """What moves with the hands near the annotated keypoints of a colour-only recording, and notes for the report.
+) -> tuple[Proposal, list[str]]:
+    """Corners on the objects of a colour-only recording whose keypoints are annotated, and notes for the report.
 
-    Without depth a few clicked points are too little to follow an object by: the corners around them carry them. None,
-    and a note that says why, if nothing that moves with a hand was found.
+    Without depth a few clicked points are too little to follow an object by: the corners between them, and those near
+    them that move with the hands, carry them.
+
+    Raises RecordingError if the recording has no frame.
     """
+    pixels = np.array([keypoint.pixel for keypoint in task.keypoints], np.float32)
+    owners = np.array(task.keypoint_objects)
+    outlines = {name: cv2.convexHull(pixels[owners == name]) for name in task.object_names}
+    corners = _corners_within(recording, outlines)
     try:
         proposal = propose_keypoints(recording, task.model_copy(update={"keypoints": ()}), estimator, progress=progress)
     except ParseError as error:
-        return None, [f"The objects are followed by the clicked points alone: {error}."]
-    pixels = np.array([keypoint.pixel for keypoint in task.keypoints], np.float32)
-    owners = np.array(task.keypoint_objects)
-    near = {}
-    for name, corners in proposal.corners.items():
-        mine = pixels[owners == name]
-        outline, reach = cv2.convexHull(mine), _ROUND_KEYPOINTS * float(np.ptp(mine, axis=0).max())
-        inside = [cv2.pointPolygonTest(outline, (float(u), float(v)), True) for u, v in corners]
-        near[name] = corners[np.array(inside, np.float64) > -reach]
-    return replace(proposal, task=task, corners=near), []
+        note = f"The objects are followed by what lies between their clicked points alone: {error}."
+        return Proposal(task, corners), [note]
+    for name, moving in proposal.corners.items():
+        reach = _ROUND_KEYPOINTS * float(np.ptp(pixels[owners == name], axis=0).max())
+        away = [cv2.pointPolygonTest(outlines[name], (float(u), float(v)), True) for u, v in moving]
+        corners[name] = np.concatenate([corners[name], moving[np.array(away, np.float64) > -reach]])
+    return replace(proposal, task=task, corners=corners), []
+
+
+def _corners_within(recording: Recording, outlines: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Name -> (M, 2) px corners of the first frame within outlines name -> (K, 1, 2) px."""
+    frame = next(iter(recording.frames()), None)
+    if frame is None:
+        raise RecordingError(f"recording {recording.path} has no frame")
+    gray = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)
+    apart = max(3, round(6 * gray.shape[1] / WIDTH))
+    found = {}
+    for name, outline in outlines.items():
+        mask = np.zeros(gray.shape, np.uint8)
+        cv2.fillConvexPoly(mask, np.round(outline).astype(np.int32), 255)
+        inside = cv2.goodFeaturesToTrack(gray, _BETWEEN, 0.01, apart, mask=mask)
+        found[name] = np.zeros((0, 2)) if inside is None else inside[:, 0].astype(np.float64)
+    return found
 
 
 @dataclass(frozen=True)

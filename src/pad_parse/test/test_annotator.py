@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pad_parse.annotator.by_hand import ask_for_pixels
-from pad_parse.annotator.draft import annotated_task, clicked_points
+from pad_parse.annotator.draft import annotated_task, clicked_part
 from pad_parse.annotator.job import Job
 from pad_parse.annotator.server import PageServer
 from pad_parse.camera import Camera
@@ -130,7 +130,7 @@ json_values = st.recursive(
 @given(json_values, st.sampled_from(["keypoints", "objects", "segments", "stages", "name", "success", "x"]))
 def test_whatever_a_page_sends_is_a_task_or_a_typed_error(value, key):
     for content in (value, draft(**{key: value})):
-        for read in (annotated_task, clicked_points):
+        for read in (annotated_task, clicked_part):
             try:
                 read(content, 640, 480)
             except PadParseError as error:

@@ -52,7 +52,7 @@ def template():
             "name": "stack",
             "objects": {
                 "box": {"groups": {"box_corner": 2, "box_lid": 1}, "region": region},
-                "mug": {"groups": {"mug_rim": 2}, "region": region},
+                "mug": {"groups": {"mug_rim": 3}, "region": region},
             },
             "stages": [{"name": "take", "arm": "right", "object": "box", "reference": "box", "kind": "grasp"}],
         }
@@ -92,7 +92,7 @@ def ready(page):
 
 def test_click_preview_time_line_save(browser, recording, template):
     corner, other, lid = (45.0, 65.0), (95.0, 70.0), (70.0, 90.0)
-    rim, rim_2 = (205.0, 120.0), (250.0, 125.0)
+    rims = ((205.0, 120.0), (250.0, 125.0), (230.0, 165.0))
 
     def propose(task, progress):
         progress("think", 0.5)
@@ -109,7 +109,7 @@ def test_click_preview_time_line_save(browser, recording, template):
 
         page.click("#save")
         says(page, "box_corner and box_lid of box have no point yet")
-        for pixel in (corner, other, (300.0, 30.0), rim, rim_2):
+        for pixel in (corner, other, (300.0, 30.0), *rims):
             click(pixel)  # the group that is complete gives way to the next one
         says(page, "All points are set")
         # the lid went astray: take it where it belongs
@@ -126,7 +126,7 @@ def test_click_preview_time_line_save(browser, recording, template):
         name.fill("box_edge")
         name.press("Enter")
         assert page.locator("#objects .points button").all_inner_texts() == [
-            *("box_edge_0", "box_edge_1", "box_lid", "mug_rim_0", "mug_rim_1"),
+            *("box_edge_0", "box_edge_1", "box_lid", "mug_rim_0", "mug_rim_1", "mug_rim_2"),
         ]
 
         page.click("#preview")
@@ -158,8 +158,9 @@ def test_click_preview_time_line_save(browser, recording, template):
     saved = open_recording(recording.path).annotation
     assert saved is not None and saved.name == "stack"
     assert saved.objects["box"].groups == {"box_edge": 2, "box_lid": 1}
-    assert [k.name for k in saved.keypoints] == ["box_edge_0", "box_edge_1", "box_lid", "mug_rim_0", "mug_rim_1"]
-    for keypoint, pixel in zip(saved.keypoints, (corner, other, lid, rim, rim_2), strict=True):
+    names = ["box_edge_0", "box_edge_1", "box_lid", "mug_rim_0", "mug_rim_1", "mug_rim_2"]
+    assert [k.name for k in saved.keypoints] == names
+    for keypoint, pixel in zip(saved.keypoints, (corner, other, lid, *rims), strict=True):
         assert np.allclose(keypoint.pixel, pixel, atol=0.6)
     assert saved.stages == template.stages
     left, right = sorted(saved.segments, key=lambda s: s.arm)
@@ -190,7 +191,7 @@ def test_the_keyboard_alone_is_enough(browser, recording, template):
             keys.press(key)
         for _ in range(16):
             keys.press("Shift+ArrowRight")
-        for key in ("Enter", "Shift+ArrowDown", "Enter", "Enter", "Control+z"):
+        for key in ("Enter", "Shift+ArrowDown", "Enter", "Shift+ArrowDown", "Enter", "Enter", "Control+z"):
             keys.press(key)
         keys.press("b")  # the last rim point
         for key in ("ArrowDown", "ArrowDown", "m"):
@@ -201,7 +202,7 @@ def test_the_keyboard_alone_is_enough(browser, recording, template):
         keys.press("Control+s")
         says(page, "Saved")
     saved = open_recording(recording.path).annotation
-    assert [k.pixel for k in saved.keypoints] == [(50, 70), (52, 70), (52, 71), (212, 71), (212, 83)]
+    assert [k.pixel for k in saved.keypoints] == [(50, 70), (52, 70), (52, 71), (212, 71), (212, 81), (212, 93)]
     assert [s.arm for s in saved.segments] == ["right"]
 
 
@@ -212,10 +213,11 @@ def test_an_existing_annotation_is_gone_on_with_and_survives_bad_input(browser, 
         ("box", "box_lid"),
         ("mug", "mug_rim"),
         ("mug", "mug_rim"),
+        ("mug", "mug_rim"),
     ]
     content = template.model_dump(mode="json")
     content["keypoints"] = [
-        {"name": f"point_{i}", "object": o, "group": g, "pixel": [50 + 30 * i, 80]}
+        {"name": f"point_{i}", "object": o, "group": g, "pixel": [50 + 30 * i, 80 + 5 * i]}
         for i, (o, g) in enumerate(keypoints)
     ]
     path = recording.path.with_name("clip.task.yaml")
@@ -224,7 +226,7 @@ def test_an_existing_annotation_is_gone_on_with_and_survives_bad_input(browser, 
     again = open_recording(recording.path)
     with Annotator(again, template) as annotator, watched_page(browser, annotator.url) as page:
         ready(page)
-        assert page.locator("#objects .points button").all_inner_texts() == [f"point_{i}" for i in range(5)]
+        assert page.locator("#objects .points button").all_inner_texts() == [f"point_{i}" for i in range(6)]
         page.locator("text=point_2").click()
         page.keyboard.press("Delete")
         page.click("#save")

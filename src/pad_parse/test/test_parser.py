@@ -97,6 +97,20 @@ def test_colour_only_from_within_a_grasp(tmp_path) -> None:
     assert found.measures["scale_error"] > 0.05
 
 
+def test_clicked_points_without_depth_are_followed_to_the_end(tmp_path) -> None:
+    recording, hands, in_task = make(tmp_path / "clip", seconds=2.4, has_depth=False, held_from_start=True)
+    found = parse(recording, template(), estimator=hands)
+    assert found.measures["keypoints_proposed"] == 0 and "proposed" not in found.source
+    assert found.gripper_closed.all() and (found.keypoint_states != KeypointState.LOST).all()
+    start = [geometry.inverse(recording.object_truth[o][0]) for o in found.keypoint_objects]
+    at_end = [recording.object_truth[o][-1] @ inverse for o, inverse in zip(found.keypoint_objects, start, strict=True)]
+    truth = np.stack([geometry.transform_points(move, p) for move, p in zip(at_end, in_task, strict=True)])
+    drawn = found.reference.camera.task_to_pixels(found.keypoints[-1])
+    away = np.linalg.norm(drawn - recording.scene.camera.task_to_pixels(truth), axis=1)
+    # A similarity of the image follows a tilting object only roughly far from its middle.
+    assert np.median(away) < 5 and away.max() < 25
+
+
 def test_proposals_lie_on_the_objects(tmp_path) -> None:
     recording, hands, _ = make(tmp_path / "clip", annotate=False)
     proposal = propose_keypoints(recording, template(), hands)

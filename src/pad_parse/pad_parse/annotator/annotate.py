@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pad_parse.annotator.draft import annotated_task, clicked_points
+from pad_parse.annotator.draft import annotated_task, clicked_part
 from pad_parse.annotator.job import Job, Progress
 from pad_parse.annotator.pictures import Pictures
 from pad_parse.annotator.server import Answer, PageServer, open_in_browser
@@ -128,8 +128,8 @@ class Annotator:
         return self.recording.camera.width, self.recording.camera.height
 
     def _start_tracks(self, content: Any) -> None:
-        points = clicked_points(content, *self._size())
-        self._tracks.start(lambda progress: preview_tracks(self.recording, points, progress))
+        task = clicked_part(content, *self._size())
+        self._tracks.start(lambda progress: preview_tracks(self.recording, task, progress))
 
     def _start_proposal(self, content: Any) -> None:
         if self._propose is None:

@@ -5,15 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from pad_parse.errors import AnnotationError, TaskError
 from pad_parse.task import KeypointSpec, TaskSpec
-
-
-class _Points(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    keypoints: tuple[KeypointSpec, ...]
 
 
 def annotated_task(content: Any, width: int, height: int) -> TaskSpec:
@@ -39,18 +32,38 @@ def annotated_task(content: Any, width: int, height: int) -> TaskSpec:
     return task.model_copy(update={"keypoints": tuple(ordered)})
 
 
-def clicked_points(content: Any, width: int, height: int) -> tuple[KeypointSpec, ...]:
-    """The keypoints of an unfinished draft, `{"keypoints": [...]}`, as far as they are clicked.
+def clicked_part(content: Any, width: int, height: int) -> TaskSpec:
+    """The part of an unfinished draft that is clicked already: its objects, groups and points, and the stages of those
+    objects.
 
     Raises:
-        AnnotationError: no keypoints, or outside the image.
+        AnnotationError: nothing is clicked, or the part is no task.
     """
-    try:
-        points = _Points.model_validate(content).keypoints
-    except ValidationError as error:
-        raise AnnotationError(f"the page sent no points: {error.errors()[0]['msg']}") from error
-    _check_pixels(points, width, height)
-    return points
+    if not isinstance(content, dict):
+        raise AnnotationError("the page sent no task")
+    keypoints = [k for k in _list(content, "keypoints") if isinstance(k, dict) and k.get("pixel") is not None]
+    if not keypoints:
+        raise AnnotationError("there is no point yet; click at least one in the first frame")
+    used = {k.get("group") for k in keypoints if isinstance(k.get("group"), str)}
+    objects = {}
+    for name, spec in content["objects"].items() if isinstance(content.get("objects"), dict) else ():
+        groups = spec.get("groups") if isinstance(spec, dict) else None
+        kept = {g: n for g, n in groups.items() if g in used} if isinstance(groups, dict) else {}
+        if kept:
+            objects[name] = {**spec, "groups": kept}
+    stages = [s for s in _list(content, "stages") if isinstance(s, dict) and s.get("object") in [*objects]]
+    part = {
+        "name": "preview",
+        "objects": objects,
+        "keypoints": keypoints,
+        "stages": [s for s in stages if s.get("reference") in [*objects]],
+    }
+    return annotated_task(part, width, height)
+
+
+def _list(content: dict[str, Any], key: str) -> list[Any]:
+    value = content.get(key)
+    return value if isinstance(value, list) else []
 
 
 def _counted(content: dict[str, Any]) -> dict[str, Any]:

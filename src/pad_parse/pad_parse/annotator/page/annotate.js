@@ -299,15 +299,16 @@ function play() {
 
 async function preview() {
   if ($("preview").dataset.running) return post("tracks/stop");
-  const keypoints = draft.keypoints();
+  const keypoints = draft.keypoints(); // in the order of groups, as the server puts them
   $("preview").dataset.running = "1";
   $("preview").textContent = "Stop";
   $("tracks").hidden = false;
   try {
-    await post("tracks", { keypoints });
+    await post("tracks", draft.task());
     const bar = element("progress", { max: 1, value: 0, "aria-label": "Track preview" });
-    refill($("tracks-result"), bar);
-    const status = await watch("tracks", (s) => { bar.value = s.fraction; });
+    const stage = element("p", { className: "soft" });
+    refill($("tracks-result"), bar, stage);
+    const status = await watch("tracks", (s) => { bar.value = s.fraction; stage.textContent = s.stage; });
     if (status.error) throw new Error(status.error);
     tracks = { ...status.result, points: keypoints };
     const worst = Object.values(tracks.spans).flat().filter((span) => span.state === 0).length;
@@ -338,7 +339,8 @@ function drawTracks() {
       element("td", {}, ...shortened(list(0, "lost"), 6), ...shortened(list(2, "filled"), 3)));
   });
   refill($("tracks-result"), element("table", {}, element("tbody", {}, element("tr", {},
-    element("th", {}, "group"), element("th", { className: "n" }, "seen"), element("th", {}, "not seen")), ...rows)));
+    element("th", {}, "group"), element("th", { className: "n" }, "seen"), element("th", {}, "not seen")), ...rows)),
+    ...tracks.notes.map((note) => element("p", { className: "soft" }, note)));
 }
 
 function shortened(items, most) {

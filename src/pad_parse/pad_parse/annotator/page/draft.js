@@ -69,9 +69,11 @@ export class Draft {
     });
   }
 
+  // In the order of objects and groups, as in the task.
   keypoints() {
-    const names = this.names();
-    return this.now.points.map((p, i) => ({ name: names[i], object: p.object, group: p.group, pixel: p.pixel }));
+    const names = this.names(), order = this.groups().map((g) => g.name);
+    return this.now.points.map((p, i) => ({ name: names[i], object: p.object, group: p.group, pixel: p.pixel }))
+      .sort((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
   }
 
   task() {
