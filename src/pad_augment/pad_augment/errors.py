@@ -45,3 +45,7 @@ class DatasetError(PadAugmentError):
 
 class ConfigError(PadAugmentError):
     """A parameter out of its range, or a choice that does not exist."""
+
+
+class ExportError(PadAugmentError):
+    """A dataset cannot be written in another library's format."""

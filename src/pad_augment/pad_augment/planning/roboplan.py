@@ -187,7 +187,8 @@ class RoboplanPlanner:
         openings = stretch.openings.max(axis=0)
         for name, posture in (("start", start), ("goal", goal)):
             if self.collisions.collides(posture, openings):
-                raise PlanFailure(Failure.NO_PATH, index, f"the {name} of stretch {index} collides")
+                cause = self.collisions.cause(posture[None], openings[None], CHECK_STEP)
+                raise PlanFailure(cause, index, f"the {name} of stretch {index} collides")
         line = self._timed(np.stack([start, goal]), len(stretch))
         if self._carries_level(stretch, line) and self._free(line, openings):
             return "joint_line", line
