@@ -141,3 +141,26 @@ def test_parse_writes_a_report_beside_the_demonstration_and_says_the_verdict(her
     )
     code, out, _ = here("parse", clip, "--no-report")
     assert code == 0 and "verdict: usable." in out
+
+
+def test_a_border_that_a_person_moved_is_kept_by_grounding():
+    import pour_scene
+
+    from pad_augment.grounding import ground
+    from pad_parse.timeline import to_segments, to_specs
+
+    shown = pour_scene.demonstration()
+    found = ground(shown)
+    start = next(s.start for s in found if s.stage == "pour")
+    later = float(shown.stamps[start + 9] - shown.stamps[0])
+    specs = [s for s in to_specs(found, shown.stamps) if s.stage]  # as a person leaves them: without the rest between
+    moved = [s.model_copy(update={"start": later}) if s.stage == "pour" else s for s in specs]
+    task = TaskSpec.model_validate(shown.task.model_dump() | {"segments": [s.model_dump() for s in moved]})
+    again = ground(replace(shown, segments=to_segments(task.segments, shown.stamps)))
+    assert {s.start for s in again if s.stage == "pour"} == {start + 9}
+    for arm in (0, 1):
+        mine = [s for s in again if s.arm == arm]
+        assert mine[0].start == 0 and mine[-1].end == len(shown.stamps)
+        assert all(a.end == b.start for a, b in zip(mine, mine[1:]))
+        others = [(s.stage, s.start, s.end) for s in found if s.arm == arm and s.stage.startswith("grasp")]
+        assert [(s.stage, s.start, s.end) for s in mine if s.stage.startswith("grasp")] == others

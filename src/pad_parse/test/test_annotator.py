@@ -5,19 +5,26 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from hands_at_work import make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pad_parse import geometry
+from pad_parse.annotator import pictures
 from pad_parse.annotator.by_hand import ask_for_pixels
 from pad_parse.annotator.draft import annotated_task, clicked_part
 from pad_parse.annotator.job import Job
 from pad_parse.annotator.server import PageServer
+from pad_parse.annotator.tracks import preview_tracks
 from pad_parse.camera import Camera
 from pad_parse.demonstration import KeypointState, Reference
-from pad_parse.errors import AnnotationError, PadParseError, TrackingError
+from pad_parse.errors import AnnotationError, PadParseError, RecordingError, TrackingError
+from pad_parse.recording import Frame
 from pad_parse.task import TaskSpec
 from pad_parse.visibility import state_spans, worst_by_group
 
@@ -77,6 +84,82 @@ def test_a_taken_port_gives_way_to_the_next(server):
         assert server.port < other.port <= server.port + 19
     finally:
         other.close()
+
+
+# ---- pictures and tracks
+
+
+class Counting:
+    """A recording of `count` small frames at 10 Hz whose reading ends in an error if `damaged`."""
+
+    path = Path("counting")
+
+    def __init__(self, count, damaged=False):
+        self.frame_count, self.damaged = count, damaged
+
+    def frames(self):
+        for i in range(self.frame_count):
+            yield Frame(5 + i / 10, np.full((40, 1200, 3), i, np.uint8), None)
+        if self.damaged:
+            raise RecordingError("the file ends here")
+
+
+def test_pictures_of_a_long_recording_come_in_steps(monkeypatch):
+    monkeypatch.setattr(pictures, "MOST", 10)
+    found = pictures.Pictures(Counting(25))
+    found._thread.join(10)
+    status = found.status()
+    assert status["complete"] and status["every"] == 3 and not status["error"]
+    assert status["stamps"] == [round(0.3 * i, 4) for i in range(9)]
+    images = []
+    for index, kind in ((0, "image/png"), (8, "image/jpeg")):
+        media, data = found.picture(index)
+        assert media == kind
+        images.append(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+    assert images[0].shape == (40, 1200, 3) and images[1].shape == (32, 960, 3)
+    assert images[0].mean() == 0 and abs(images[1].mean() - 24) < 1
+    assert found.picture(9) is None and found.picture(-1) is None
+    folder = Path(found._folder.name)
+    found.close()
+    assert not folder.exists()
+
+
+def test_a_recording_that_breaks_off_is_shown_as_far_as_it_goes():
+    found = pictures.Pictures(Counting(4, damaged=True))
+    found._thread.join(10)
+    assert found.status()["error"] == "the file ends here" and len(found.status()["stamps"]) == 4
+    found.close()
+    with pytest.raises(RecordingError, match="no frame"):
+        pictures.Pictures(Counting(0))
+
+
+def test_preview_with_depth_is_where_the_points_are(tmp_path):
+    recording, _, in_task = make(tmp_path / "bag", seconds=1.8)
+    told = []
+    found = preview_tracks(recording, recording.annotation, lambda stage, fraction: told.append(fraction))
+    json.dumps(found, allow_nan=False)
+    assert told == sorted(told) and len(found["stamps"]) == recording.frame_count and found["notes"] == []
+    moves = [
+        recording.object_truth[o][-1] @ geometry.inverse(recording.object_truth[o][0])
+        for o in recording.annotation.keypoint_objects
+    ]
+    truth = [geometry.transform_points(move, p) for move, p in zip(moves, in_task, strict=True)]
+    away = np.linalg.norm(np.array(found["pixels"][-1]) - recording.camera.task_to_pixels(np.array(truth)), axis=1)
+    assert away.max() < 3
+    assert found["groups"].keys() == {"bottle_cap", "bottle_body", "cup_rim", "cup_body"}
+
+
+# ---- drafts
+
+
+def test_a_preview_needs_only_what_is_clicked():
+    content = draft(name="No Name!", segments=[{"oops": 1}])
+    content["keypoints"] = [k for k in content["keypoints"] if k["group"] == "cup_rim"][:2]
+    part = clicked_part(content, 640, 480)
+    assert part.object_names == ["cup"] and part.keypoint_groups == ["cup_rim", "cup_rim"]
+    assert [stage.name for stage in part.stages] == ["grasp_cup"]
+    with pytest.raises(AnnotationError, match="there is no point yet"):
+        clicked_part(draft(keypoints=[]), 640, 480)
 
 
 def draft(**changes):

@@ -20,6 +20,8 @@ from pad_parse.errors import AnnotationError, PadParseError
 HOST = "127.0.0.1"
 _PORTS_TRIED = 20
 _MOST_AT_ONCE = 32
+_POLL = 0.1
+"""s; how soon the server notices that it is to end."""
 _LAST_ANSWERS = 2.0
 """s; an answer that takes longer is cut off when the page ends."""
 _LARGEST_BODY = 4_000_000
@@ -71,7 +73,9 @@ class PageServer:
         self._secret = secrets.token_urlsafe(18)
         self._server = self._listen(port)
         self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True, name="annotator-server")
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL,), daemon=True, name="annotator-server"
+        )
         self._thread.start()
 
     @property
