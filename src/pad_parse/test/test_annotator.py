@@ -107,7 +107,7 @@ class Counting:
 def test_pictures_of_a_long_recording_come_in_steps(monkeypatch):
     monkeypatch.setattr(pictures, "MOST", 10)
     found = pictures.Pictures(Counting(25))
-    found._thread.join(10)
+    found._thread.join(30)
     status = found.status()
     assert status["complete"] and status["every"] == 3 and not status["error"]
     assert status["stamps"] == [round(0.3 * i, 4) for i in range(9)]
@@ -126,7 +126,7 @@ def test_pictures_of_a_long_recording_come_in_steps(monkeypatch):
 
 def test_a_recording_that_breaks_off_is_shown_as_far_as_it_goes():
     found = pictures.Pictures(Counting(4, damaged=True))
-    found._thread.join(10)
+    found._thread.join(30)
     assert found.status()["error"] == "the file ends here" and len(found.status()["stamps"]) == 4
     found.close()
     with pytest.raises(RecordingError, match="no frame"):
@@ -230,10 +230,10 @@ def test_a_job_reports_stops_and_says_what_went_wrong():
             going.set()
 
     job.start(endless)
-    assert going.wait(5)
+    assert going.wait(30)
     assert job.status()["running"] and job.status()["fraction"] == 0.5
     job.start(lambda progress: {"answer": 42})  # stops the first
-    job._thread.join(5)
+    job._thread.join(30)
     assert job.status() == {"running": False, "stage": "", "fraction": 1.0, "error": "", "result": {"answer": 42}}
 
     def fail(error):
@@ -241,7 +241,7 @@ def test_a_job_reports_stops_and_says_what_went_wrong():
             raise error
 
         job.start(work)
-        job._thread.join(5)
+        job._thread.join(30)
         return job.status()["error"]
 
     assert fail(TrackingError("no texture")) == "no texture"

@@ -82,12 +82,12 @@ def canvas_place(page, canvas, pixel, size=(WIDTH, HEIGHT)):
 
 def says(page, words):
     """Wait until the page's status line says so."""
-    expect(page.locator("#status")).to_contain_text(words, timeout=15000)
+    expect(page.locator("#status")).to_contain_text(words, timeout=45000)
 
 
 def ready(page):
     page.wait_for_selector("#objects .group")
-    expect(page.locator("#frame")).to_have_attribute("max", str(FRAMES - 1), timeout=15000)
+    expect(page.locator("#frame")).to_have_attribute("max", str(FRAMES - 1), timeout=45000)
 
 
 def test_click_preview_time_line_save(browser, recording, template):
@@ -130,7 +130,7 @@ def test_click_preview_time_line_save(browser, recording, template):
         ]
 
         page.click("#preview")
-        page.wait_for_selector("#tracks-result table", timeout=30000)
+        page.wait_for_selector("#tracks-result table", timeout=45000)
         rows = page.locator("#tracks-result tr").all_inner_texts()
         hidden = next(row for row in rows if row.startswith("box_edge"))
         assert "filled" in hidden or "lost" in hidden
@@ -153,7 +153,7 @@ def test_click_preview_time_line_save(browser, recording, template):
         says(page, "Saved")
         assert page.inner_text("#save") == "Save"
         page.click("#finish")
-        assert annotator.wait(5)
+        assert annotator.wait(30)
 
     saved = open_recording(recording.path).annotation
     assert saved is not None and saved.name == "stack"

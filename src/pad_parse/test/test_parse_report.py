@@ -295,7 +295,7 @@ def test_the_page_is_whole_and_holds_in_a_browser(slide, tmp_path):
     assert list((tmp_path / "r").iterdir()) == [tmp_path / "r" / "slide.report.html"]
     with chromium() as browser, watched_page(browser, f"file://{tmp_path}/r/slide.report.html") as page:
         assert page.inner_text(".verdict h2").lower() == "re-record"
-        page.wait_for_function("document.querySelector('video').readyState >= 2", timeout=10000)
+        page.wait_for_function("document.querySelector('video').readyState >= 2", timeout=45000)
         for width in (1280, 420):
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
