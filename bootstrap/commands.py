@@ -14,6 +14,7 @@ CLI = {
     "record": "record a synthetic human who shows a task",
     "replay": "play a recording as a live camera",
     "view": "look at a demonstration or a dataset in the browser",
+    "export": "dataset -> dataset of another library (LeRobot)",
     "bench": "measure what docs/benchmarks.md records",
 }
 

@@ -420,6 +420,35 @@ def view(
 
 
 @app.command()
+def export(
+    library: Annotated[str, typer.Argument(help="Library whose format to write: lerobot.")],
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+    as_json: Json = False,
+) -> None:
+    """Dataset -> dataset of another library, written by that library (pip install lerobot)."""
+    from pad_augment.dataset import Dataset
+    from pad_augment.errors import ExportError
+    from pad_augment.export import FORMATS
+    from pad_bringup.progress import StageProgress
+
+    if library not in FORMATS:
+        raise ExportError(f"there is no export {library!r}; known: {', '.join(FORMATS)}")
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # what is written here is nobody else's business
+    source = Dataset.open(dataset)
+    with StageProgress() as progress, progress.stage("export") as update:
+        report = FORMATS[library](source, out, lambda done, total: update(done / total, f"{done} of {total}"))
+    values = {
+        "dataset": str(out.resolve()),
+        "format": f"{library} {report.version}",
+        "episodes": report.episodes,
+        "steps": report.steps,
+        "features": list(report.features),
+    }
+    _result(values, as_json, [f"{report.episodes} episodes, {report.steps} steps ({values['format']}): {out}"])
+
+
+@app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="Benchmark: parse.")],
     only: Annotated[list[str] | None, typer.Option(help="Only this section; may be given several times.")] = None,
