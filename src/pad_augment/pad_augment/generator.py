@@ -25,7 +25,7 @@ from pad_augment.errors import ConfigError, GenerationError
 from pad_augment.executor import make_executor
 from pad_augment.grasp_choice import AS_SHOWN, Turns, choose_turns, turned
 from pad_augment.kinematics import Robot, RobotProfile
-from pad_augment.planning import PLANNERS, make_planner
+from pad_augment.planning import choose_planner, make_planner
 from pad_augment.planning.interface import BimanualPlanner, Failure, PlanFailure, Shape
 from pad_augment.sampling import Placement, SceneSampler
 from pad_augment.scene_plan import ScenePlan, ScenePlanner, pace_of
@@ -144,8 +144,7 @@ def generate(
         GenerationError: too few scenes can be carried out.
         ConfigError, RobotError, DatasetError: a wrong choice, robot profile or output folder.
     """
-    if planner not in PLANNERS:
-        raise ConfigError(f"there is no planner {planner!r}; known: {', '.join(PLANNERS)}")
+    planner, _ = choose_planner(planner)
     if n < 1 or seed < 0:
         raise ConfigError(
             f"{n} demonstrations with seed {seed} are asked for; at least 1, and a seed from 0 on, are needed"
@@ -170,8 +169,7 @@ def generate(
             return _report_of(Dataset.open(out), time.monotonic() - begin)
         try:
             # Which grasps are turned how follows from the same things as all else: it need not be kept.
-            turns = task.chosen_turns()
-            task = task if turns == task.turns else replace(task, turns=turns)
+            task = task.with_chosen_turns()
             before = writer.episodes
             results = pool.run(task.run_block, writer.blocks, -(-n * config.attempts_per_episode // task.block))
             # Closing ends the workers, also when the caller is interrupted.
@@ -298,6 +296,11 @@ class SceneWork:
             self.config.grasp_turn_limit,
         )
 
+    def with_chosen_turns(self) -> SceneWork:
+        """The same work with `chosen_turns`."""
+        turns = self.chosen_turns()
+        return self if turns == self.turns else replace(self, turns=turns)
+
     @cached_property
     def scenes(self) -> SceneSampler:
         """Placement by index."""
@@ -410,7 +413,7 @@ class SceneWork:
             "seed": self.seed,
             "planner": self.planner,
             "config": self.config.model_dump_json(),
-            "profile": self.profile.model_dump_json(exclude={"description", "srdf"}),
+            "profile": self.profile.model_dump_json(exclude={"description", "srdf", "moveit"}),
             "task": demo.task.model_dump_json(),
             "names": [demo.keypoint_names, demo.keypoint_objects],
             "segments": [vars(segment) | {"evidence": ""} for segment in demo.segments],

@@ -60,13 +60,14 @@ class ArmPair(BaseModel):
 
 
 class RobotProfile(BaseModel):
-    """A pair of arms: where its description lies, its joints and limits."""
+    """A pair of arms: where its description lies, its joints and limits. moveit: set-up of planner moveit, if any."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     description: Path
     srdf: Path
+    moveit: Path | None = None
     arms: ArmPair
 
     @classmethod
@@ -90,9 +91,8 @@ class RobotProfile(BaseModel):
                 f"robot profile {path}: {where}: {first['msg']}; known keys: {', '.join(cls.model_fields)}"
             ) from error
         folder = path.resolve().parent
-        return profile.model_copy(
-            update={"description": (folder / profile.description).resolve(), "srdf": (folder / profile.srdf).resolve()}
-        )
+        paths = {"description": profile.description, "srdf": profile.srdf, "moveit": profile.moveit}
+        return profile.model_copy(update={k: (folder / p).resolve() for k, p in paths.items() if p is not None})
 
 
 class _Chain:

@@ -108,6 +108,7 @@ class Failure(Enum):
     NO_PATH = "no_path"  # the straight ways are blocked, and the search found none around
     VELOCITY = "velocity"
     ACCELERATION = "acceleration"
+    TIME_OUT = "time_out"  # the search around was given up for its time
 
 
 class PlanFailure(PlanningError):
@@ -132,9 +133,11 @@ class BimanualPlanner(Protocol):
     name: str
     finds_ways: bool
     """Whether it may replace free stretches whose borders are at rest."""
+    repeatable: bool
+    """Whether the same request and generator state give the same plan also where it went another way."""
 
     def plan(self, request: PlanRequest, rng: np.random.Generator) -> Plan:
-        """Joint positions along the stretches; the same request and generator state give the same plan.
+        """Joint positions along the stretches; the same request and generator state give the same plan if `repeatable`.
 
         Raises:
             PlanFailure: with a code.

@@ -42,6 +42,7 @@ class RoboplanPlanner:
 
     name = "roboplan"
     finds_ways = True
+    repeatable = True
 
     def __init__(self, robot: Robot, shapes: Mapping[str, Shape], rate_hz: float) -> None:
         self._robot = robot

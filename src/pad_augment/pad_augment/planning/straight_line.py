@@ -16,6 +16,7 @@ class StraightLinePlanner:
 
     name = "straight_line"
     finds_ways = False
+    repeatable = True
 
     def __init__(self, robot: Robot, rate_hz: float) -> None:
         self._robot = robot
