@@ -25,6 +25,7 @@ from pad_bringup.video import write_webm
 from pad_parse.demonstration import Demonstration
 from pad_parse.parser import parse
 from pad_parse.recording import Recording, open_recording
+from pad_parse.report import judge
 from pad_parse.task import TaskSpec
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def _parse(options: DemoOptions, recording: Recording, run: RunFolder, progress:
         demonstration.save(run.demonstration)
         demonstration = replace(demonstration, segments=ground(demonstration))
         demonstration.save(run.demonstration)
-        note = f"{len(demonstration.stamps)} frames, {len(demonstration.segments)} segments"
+        trust = judge(demonstration).level.words
+        note = f"{len(demonstration.stamps)} frames, {len(demonstration.segments)} segments, {trust}"
         update(1.0, note)
     run.finish("parse", began, note, measures=demonstration.measures)
     return demonstration
