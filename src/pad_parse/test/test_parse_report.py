@@ -62,6 +62,7 @@ def statistics(**changes) -> RecordingStatistics:
         "without_depth": np.zeros((24, 32), np.float32),
         "measurable": np.ones((FRAMES, 11), bool),
         "reprojection": np.full((FRAMES, 11), 0.1),
+        "surface": np.full((FRAMES, 11), 0.002),
         "rigidity": {"bottle": np.full(FRAMES, 0.001), "cup": np.full(FRAMES, 0.002)},
     }
     return RecordingStatistics(**(content | changes))
@@ -101,6 +102,7 @@ SCENARIOS = {
     "missing_grasp": (None, {"gripper_closed": np.zeros((FRAMES, 2), bool)}),
     "reprojection": ({"reprojection": np.full((FRAMES, 11), 2.0)}, {"reprojection": np.full((FRAMES, 11), 5.0)}),
     "rigidity": ({"rigidity": {"cup": np.full(FRAMES, 0.01)}}, {"rigidity": {"cup": np.full(FRAMES, 0.05)}}),
+    "surface": ({"surface": np.full((FRAMES, 11), 0.02)}, {"surface": np.full((FRAMES, 11), 0.1)}),
     "uncertainty": ({"keypoint_uncertainty": 0.010}, {"keypoint_uncertainty": 0.040}),
     "depth_holes": ({"measurable": np.arange(FRAMES)[:, None] % 10 > 3}, {"measurable": np.zeros((FRAMES, 1), bool)}),
     "scale": ({"measures": {"scale_error": 0.1}}, {"measures": {"scale_error": 0.4}}),
@@ -117,7 +119,7 @@ def judged(changes):
     """The verdict on the faultless demonstration and recording with `changes`."""
     changes = dict(changes)
     report = dataclasses.replace(statistics().report, **changes.pop("report", {}))
-    of_statistics = {k: changes.pop(k) for k in ("reprojection", "rigidity", "measurable") if k in changes}
+    of_statistics = {k: changes.pop(k) for k in ("reprojection", "surface", "rigidity", "measurable") if k in changes}
     if "measurable" in of_statistics:
         of_statistics["measurable"] = np.tile(of_statistics["measurable"], (1, 11))
     uncertainty = changes.pop("keypoint_uncertainty", None)
@@ -246,6 +248,7 @@ def test_truth_has_small_residuals_and_holes_are_where_they_are(slide):
     found = collect_statistics(recording, truth)
     bottle = found.reprojection[1:, :4]
     assert np.isfinite(bottle).mean() > 0.8 and np.nanmedian(bottle) < 0.3
+    assert 0 < np.nanmedian(found.surface) < 0.004
     assert all(0 < np.nanmedian(values) < 0.004 for values in found.rigidity.values())
     assert (found.without_depth[:40] == 1).all()
     np.testing.assert_allclose(found.without_depth[45:55], 0.75)
@@ -259,6 +262,8 @@ def test_a_demonstration_that_is_wrong_shows(slide):
     found = collect_statistics(recording, still)
     pixels_per_frame = np.linalg.norm(np.diff(truth.reference.camera.task_to_pixels(truth.keypoints[:2, 0]), axis=0))
     assert np.nanmedian(found.reprojection[1:, 0]) == pytest.approx(pixels_per_frame, rel=0.25)
+    assert np.nanmedian(found.surface[-1, :4]) > 0.02 > np.nanmedian(found.surface[-1, 4:])
+    assert {f.subject for f in judge(still, found).reasons if f.check in ("surface", "reprojection")} == {"bottle"}
     bent = np.array(truth.keypoints)
     eye = truth.reference.camera.transform_camera_to_task[:3, 3]
     bent[:, 1] += 0.06 * (eye - bent[:, 1]) / np.linalg.norm(eye - bent[:, 1], axis=1, keepdims=True)

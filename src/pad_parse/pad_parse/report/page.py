@@ -34,6 +34,7 @@ from pad_parse.visibility import Span, state_spans, worst_by_group
 
 _SIDES = ("left", "right")
 _ARM_COLOURS = ("var(--left)", "var(--right)")
+_STATES = (KeypointState.VISIBLE, KeypointState.FILLED, KeypointState.LOST)
 _OVERLAY_RATE = 15.0
 _MOST_SPANS = 24
 
@@ -126,6 +127,7 @@ def render(
         timeline=_timeline(demonstration),
         spans=spans[:_MOST_SPANS],
         spans_left_out=max(0, len(spans) - _MOST_SPANS),
+        points=_points(demonstration, statistics),
         plots=_plots(demonstration, statistics),
         measures=demonstration.measures,
     )
@@ -196,6 +198,30 @@ def _spans(demonstration: Demonstration) -> list[tuple[str, Span]]:
     return sorted(found, key=lambda item: (item[1].state != KeypointState.LOST, -item[1].seconds))
 
 
+def _points(demonstration: Demonstration, statistics: RecordingStatistics) -> list[tuple[str, list[str]]]:
+    """Name of each keypoint, and what its row says: seen, filled in, lost, then the medians that were measured."""
+    states = demonstration.keypoint_states
+    measured = (
+        (statistics.reprojection, 1.0, "px"),
+        (statistics.surface, 1000.0, "mm"),
+        (_uncertainty(demonstration), 1000.0, "mm"),
+    )
+    rows = []
+    for n, name in enumerate(demonstration.keypoint_names):
+        cells = [shown(float((states[:, n] == state).mean()), "%") for state in _STATES]
+        for values, scale, unit in measured:
+            value = np.nan if values is None else scale * nan_median(values[:, n])
+            cells.append(shown(value, unit) if np.isfinite(value) else "")
+        rows.append((name, cells))
+    return rows
+
+
+def _uncertainty(demonstration: Demonstration) -> NDArray[np.float64] | None:
+    """(T, N) m, nan where it is not known; None in a demonstration without it."""
+    found = getattr(demonstration, "keypoint_uncertainty", None)
+    return None if found is None else np.asarray(found, np.float64)
+
+
 def _plots(demonstration: Demonstration, statistics: RecordingStatistics) -> list[Plot]:
     stamps = demonstration.stamps
     known = demonstration.gripper_states != KeypointState.LOST
@@ -218,9 +244,17 @@ def _plots(demonstration: Demonstration, statistics: RecordingStatistics) -> lis
     if statistics.reprojection is not None:
         made.append(
             plot(
-                *("Reprojection residual", "px, median of an object's points", stamps),
+                *("Reprojection residual", "px, per object", stamps),
                 _per_object(demonstration, statistics.reprojection, colours),
                 highest=10.0,
+            )
+        )
+    if statistics.surface is not None:
+        made.append(
+            plot(
+                *("Distance from the measured surface", "mm, per object", stamps),
+                _per_object(demonstration, 1000 * statistics.surface, colours),
+                highest=100.0,
             )
         )
     made.append(
@@ -233,14 +267,14 @@ def _plots(demonstration: Demonstration, statistics: RecordingStatistics) -> lis
             highest=60.0,
         )
     )
-    uncertainty = getattr(demonstration, "keypoint_uncertainty", None)
+    uncertainty = _uncertainty(demonstration)
     if uncertainty is not None:
         groups = np.array(demonstration.keypoint_groups)
         series = [
-            Series(group, as_hex(colour), 1000 * _row_medians(np.asarray(uncertainty)[:, groups == group]))
+            Series(group, as_hex(colour), 1000 * _row_medians(uncertainty[:, groups == group]))
             for group, colour in group_colours(demonstration.keypoint_groups).items()
         ]
-        made.append(plot("Uncertainty of the points", "mm, median of a group", stamps, series, highest=100.0))
+        made.append(plot("Uncertainty of the points", "mm, per group", stamps, series, highest=100.0))
     return [one for one in made if one is not None]
 
 

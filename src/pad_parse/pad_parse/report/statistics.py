@@ -34,6 +34,8 @@ class RecordingStatistics:
         measurable: (T, N) bool, the keypoint is VISIBLE and its place in the image has depth; None for colour only.
         reprojection: (T, N) px between where optical flow takes a VISIBLE keypoint from the frame before, and where
             the demonstration puts it; nan where it could not be measured.
+        surface: (T, N) m along the line of sight between a VISIBLE keypoint and the surface that is measured at its
+            place; nan where it could not be measured; None for colour only.
         rigidity: object -> (T,) m, root mean square distance of the depths measured at its VISIBLE keypoints from the
             rigid object; nan with fewer than three of them.
     """
@@ -42,6 +44,7 @@ class RecordingStatistics:
     without_depth: NDArray[np.float32] | None = None
     measurable: NDArray[np.bool_] | None = None
     reprojection: NDArray[np.float64] | None = None
+    surface: NDArray[np.float64] | None = None
     rigidity: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
@@ -60,6 +63,7 @@ class StatisticsCollector:
         self._frames = 0
         self._measurable = np.zeros((count, points), bool)
         self._reprojection = np.full((count, points), np.nan)
+        self._surface = np.full((count, points), np.nan)
         self._rigidity = {name: np.full(count, np.nan) for name in self._members}
         self._last: tuple[int, NDArray[np.uint8]] | None = None
 
@@ -80,7 +84,7 @@ class StatisticsCollector:
         if self._holes is None:
             return RecordingStatistics(report, reprojection=self._reprojection)
         shares = self._holes / np.float32(max(1, self._frames))
-        return RecordingStatistics(report, shares, self._measurable, self._reprojection, self._rigidity)
+        return RecordingStatistics(report, shares, self._measurable, self._reprojection, self._surface, self._rigidity)
 
     def _compare_flow(self, t: int, grey: NDArray[np.uint8], visible: NDArray[np.bool_]) -> None:
         assert self._last is not None
@@ -109,7 +113,9 @@ class StatisticsCollector:
         enough = np.isfinite(windows).sum(axis=1) >= _LEAST_DEPTHS
         index, windows = index[enough], windows[enough]
         self._measurable[t, index] = True
-        measured = self._camera.pixels_to_task(pixels[index], np.nanmedian(windows, axis=1))
+        depths = np.nanmedian(windows, axis=1)
+        measured = self._camera.pixels_to_task(pixels[index], depths)
+        self._surface[t, index] = np.linalg.norm(measured - self._demonstration.keypoints[t, index], axis=1)
         for name, members in self._members.items():
             mine = np.isin(index, members)
             if mine.sum() < _RIGID_POINTS:

@@ -98,6 +98,13 @@ LIMITS: dict[str, Limit] = {
         4.0,
         "Move more slowly, light the scene better; check in the overlay whether the points stay on the object.",
     ),
+    "surface": Limit(
+        "median distance of the object's points from the measured surface",
+        "mm",
+        10.0,
+        30.0,
+        "Look in the overlay whether the points have slid off the object; click points on textured, matt places.",
+    ),
     "rigidity": Limit(
         "median distance of the measured depths from the rigid object",
         "mm",
@@ -228,7 +235,8 @@ def shown(value: float, unit: str) -> str:
     """A value with its unit, for people."""
     if unit == "%":
         return f"{100 * value:.0f} %" if value >= 0.1 or value == 0 else f"{100 * value:.1f} %"
-    number = f"{value:.2f}" if unit in ("s", "px") else f"{value:.3g}"
+    places = {"s": 2, "px": 2, "mm": 1}.get(unit)
+    number = f"{value:.3g}" if places is None else f"{value:.{places}f}"
     return f"{number} {unit}".strip()
 
 
@@ -307,6 +315,8 @@ def _of_images(demonstration: Demonstration, statistics: RecordingStatistics) ->
         mine = objects == name
         if statistics.reprojection is not None:
             yield "reprojection", name, nan_median(statistics.reprojection[:, mine])
+        if statistics.surface is not None:
+            yield "surface", name, 1000 * nan_median(statistics.surface[:, mine])
         if name in statistics.rigidity:
             yield "rigidity", name, 1000 * nan_median(statistics.rigidity[name])
         if statistics.measurable is not None and visible[:, mine].any():
