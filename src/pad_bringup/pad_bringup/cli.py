@@ -193,7 +193,6 @@ def parse(
                 with progress.stage("report") as update:
                     verdict = write_parse_report(
                         *(source, demonstration, page),
-                        overlay=overlay,
                         created=time.strftime("%Y-%m-%d %H:%M"),
                         progress=lambda stage, fraction: update(fraction, stage),
                     )

@@ -20,7 +20,7 @@ from pad_parse.errors import ReportError
 from pad_parse.recording import Frame
 from pad_parse.recording.report import Gap, RecordingReport
 from pad_parse.report import LIMITS, Level, RecordingStatistics, judge, write_parse_report
-from pad_parse.report.page import render
+from pad_parse.report.page import frames_per_drawn, render
 from pad_parse.report.plots import Series, plot
 from pad_parse.report.statistics import collect_statistics
 from pad_parse.task import TaskSpec
@@ -306,6 +306,14 @@ def test_the_page_is_whole_and_holds_in_a_browser(slide, tmp_path):
             assert page.evaluate("document.documentElement.scrollWidth") <= width
         drawn = page.locator("polyline").evaluate_all("lines => lines.map(line => line.getBBox().width)")
         assert len(drawn) >= 5 and all(math.isfinite(value) for value in drawn)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 100_000), st.floats(5, 120))
+def test_the_video_of_a_long_recording_stays_small(count, rate):
+    every = frames_per_drawn(np.arange(count) / rate)
+    assert every >= 1 and math.ceil(count / every) <= 900
+    assert every == 1 or rate / every < 25
 
 
 def test_a_bare_demonstration_still_has_a_page():

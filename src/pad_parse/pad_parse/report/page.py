@@ -36,6 +36,7 @@ _SIDES = ("left", "right")
 _ARM_COLOURS = ("var(--left)", "var(--right)")
 _STATES = (KeypointState.VISIBLE, KeypointState.FILLED, KeypointState.LOST)
 _OVERLAY_RATE = 15.0
+_MOST_DRAWN = 900
 _MOST_SPANS = 24
 
 
@@ -44,7 +45,6 @@ def write_parse_report(
     demonstration: Demonstration,
     path: str | os.PathLike[str],
     *,
-    overlay: Path | None = None,
     created: str = "",
     progress: Callable[[str, float], None] | None = None,
 ) -> Verdict:
@@ -52,7 +52,6 @@ def write_parse_report(
 
     Args:
         path: the HTML file; an existing one is replaced as a whole.
-        overlay: a video of the overlay that is there already (.webm); without it one is drawn.
         created: when, for people.
 
     Returns the verdict.
@@ -63,16 +62,14 @@ def write_parse_report(
     """
     camera = posed_camera(demonstration)
     video = None
-    if camera is None or overlay is not None:
+    if camera is None:
         statistics = collect_statistics(recording, demonstration)
-        video = Media.load(overlay) if overlay is not None else None
     else:
         collector = StatisticsCollector(demonstration, camera)
-        every = max(1, round(1 / float(np.median(np.diff(demonstration.stamps))) / _OVERLAY_RATE))
         with tempfile.TemporaryDirectory(prefix="pad-report-") as folder:
             drawn = write_overlay(
                 *(recording, demonstration, Path(folder) / "overlay.webm"),
-                every=every,
+                every=frames_per_drawn(demonstration.stamps),
                 look=collector.add,
                 progress=progress,
             )
@@ -82,6 +79,14 @@ def write_parse_report(
     text = render(demonstration, statistics, verdict, overlay=video, name=recording.path.name, created=created)
     _write(Path(path), text)
     return verdict
+
+
+def frames_per_drawn(stamps: NDArray[np.float64]) -> int:
+    """Every which frame (T stamps, s) the video of the page shows: 15 a second, and fewer in a long recording, so that
+    the page stays below some ten megabytes.
+    """
+    rate = 1 / float(np.median(np.diff(stamps)))
+    return max(1, round(rate / _OVERLAY_RATE), -(-len(stamps) // _MOST_DRAWN))
 
 
 def render(
