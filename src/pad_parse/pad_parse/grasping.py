@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import medfilt
 
 from pad_parse import geometry
-from pad_parse.smoothing import smooth_scalars
 
 _IN_THE_AIR = 0.015
 """m above its first place, where an object does not stay without a hand."""
-_LAST_CENTIMETRE = 0.15
-"""s that closing fingers take from `arrival` to their rest."""
+_LONGEST_WAIT = 2.0
+"""s between the closing of the fingers and the object's motion, and between its rest and their opening."""
+_HELD_FOR = 0.5
+"""s of the object's motion that show where the fingers rest."""
+_SLOPE = 5
+"""Frames over which the fingers' last approach is taken to be straight."""
 MOTION_WINDOW = 0.2
 """s; the object's displacement over this time decides whether it moves."""
 
@@ -123,10 +128,11 @@ def find_holds(
 ) -> list[Hold]:
     """Which hand holds which object when.
 
-    stamps (T,) s; hand_poses (T, 2, 4, 4) with nan where a hand is not well seen; tips (T, 2, 3) m, fingertips of each,
-    badly seen ones too; object_poses name -> (T, 4, 4); object_points name -> (M, 3) m in the object's frame; arms_of
-    name -> arms that may handle it; bodies: shapes of objects in their frames, where known; near: m from the gripper's
-    origin to the nearest object point; arrival: m, how still fingertips rest in the object's frame once they hold it.
+    stamps (T,) s; hand_poses (T, 2, 4, 4) with nan where a hand is not well seen; tips (T, 2, F, 3) m, fingertips of
+    each, badly seen ones too; object_poses name -> (T, 4, 4); object_points name -> (M, 3) m in the object's frame;
+    arms_of name -> arms that may handle it; bodies: shapes of objects in their frames, where known; near: m from the
+    gripper's origin to the nearest object point; arrival: m, how still fingertips rest in the object's frame once they
+    hold it.
     """
     holds: list[Hold] = []
     for name, poses in object_poses.items():
@@ -138,16 +144,18 @@ def find_holds(
         distance = np.stack(
             [_distance(hand_poses[:, arm, :3, 3], poses, points) for arm in (0, 1)], axis=1
         )  # (T, 2), nan where unseen
-        for start, end in _motions(is_moving, poses, distance, near):
+        motions = _motions(is_moving, poses, distance, near)
+        for start, end in motions:
             arm = _holder(distance[start:end], arms_of[name], near)
             if arm is None:
                 continue
             onset = motion_onset(stamps, poses, lever, start) if start > 0 else 0
-            relative = geometry.transform_points(geometry.inverse(poses), tips[:, arm, None])[:, 0]
+            relative = geometry.transform_points(geometry.inverse(poses), tips[:, arm])
             if bodies is not None and name in bodies:
-                relative = np.where(bodies[name].encloses(relative)[:, None], np.nan, relative)
+                relative = np.where(bodies[name].encloses(relative)[..., None], np.nan, relative)
             first = _grasp_frame(stamps, relative, onset, end, arrival)
-            last = _release_frame(stamps, relative, distance[:, arm], end, near, arrival)
+            following = next((a for a, _ in motions if a > end), len(stamps))
+            last = _release_frame(stamps, relative, end, following, arrival)
             holds.append(Hold(arm, name, first, last, onset))
     return _without_overlap(holds)
 
@@ -196,49 +204,60 @@ def _holder(distance: np.ndarray, arms: tuple[int, ...], near: float) -> int | N
 
 
 def _grasp_frame(stamps: np.ndarray, tips: np.ndarray, onset: int, end: int, settle: float) -> int:
-    """First frame of the grasp: from there on the fingertips (T, 3), in the object's frame, rest where they hold it."""
+    """First frame of the grasp: from there on the fingertips (T, F, 3), in the object's frame, rest where they hold it.
+
+    onset: the frame in which the object begins to move, by when the hand holds it.
+    """
     if onset == 0:
         return 0
-    begin = int(np.searchsorted(stamps, stamps[onset] - 2.0))
-    last = min(end, int(np.searchsorted(stamps, stamps[onset] + 0.7)) + 1)
-    relative = smooth_scalars(stamps[begin:last], tips[begin:last], half_window=0.12, order=1, spread=0.006)
-    known = np.nonzero(np.isfinite(relative).all(axis=1))[0]
-    if not len(known):
-        return onset
-    at_rest = known[known >= max(0, onset - begin - 3)]
-    rest = np.median(relative[at_rest if len(at_rest) else known[-3:]], axis=0)
-    away = np.linalg.norm(relative[known] - rest, axis=1)
-    limit = max(settle, 0.12 * float(np.percentile(away, 95)))
-    moving_in = np.nonzero((away > limit) & (known + begin < onset))[0]
-    if not len(moving_in):
-        return begin
-    left = begin + int(known[moving_in[-1]])
-    settled = known[moving_in[-1] + 1 :]
-    right = min(begin + int(settled[0]) if len(settled) else onset, onset)
-    if right - left > 3:
-        return (left + right) // 2  # out of sight in between: the middle is the best guess
-    return min(onset, int(np.searchsorted(stamps, stamps[left] + _LAST_CENTIMETRE)) + 1)
+    begin = int(np.searchsorted(stamps, stamps[onset] - _LONGEST_WAIT))
+    rest = slice(onset, min(end, int(np.searchsorted(stamps, stamps[onset] + _HELD_FOR))))
+    came = _came_to_rest(stamps, tips, begin, onset, rest, settle)
+    return onset if came is None else min(onset, came)
 
 
-def _release_frame(
-    stamps: np.ndarray, tips: np.ndarray, distance: np.ndarray, end: int, near: float, settle: float
-) -> int:
-    """Frame after the last one of the hold: the fingertips (T, 3), object's frame, leave it after it came to rest."""
+def _release_frame(stamps: np.ndarray, tips: np.ndarray, end: int, following: int, settle: float) -> int:
+    """Frame after the last one of the hold: the fingertips (T, F, 3), object's frame, leave it after it came to rest.
+
+    end: frame after the object's motion; following: frame in which the object moves again, or T.
+    """
     count = len(stamps)
     if end >= count:
         return count
-    gone = np.nonzero(np.nan_to_num(distance[end:]) > 1.3 * near)[0]
-    if not len(gone):
-        return count
-    last = end + int(gone[0])
-    begin = max(0, end - 10)
-    relative = smooth_scalars(stamps[begin:last], tips[begin:last], half_window=0.12, order=1, spread=0.006)
-    known = np.isfinite(relative).all(axis=1)
-    if not known[: end - begin].any():
-        return last
-    rest = np.median(relative[: end - begin][known[: end - begin]], axis=0)
-    away = np.nan_to_num(np.linalg.norm(relative - rest, axis=1)) > 2 * settle
-    return max(end, begin + (int(np.argmax(away)) if away.any() else len(relative)))
+    # A release is a grasp seen backwards.
+    back = -stamps[::-1]
+    last = min(following, int(np.searchsorted(stamps, stamps[end] + _LONGEST_WAIT)))
+    held = slice(count - end, count - max(0, int(np.searchsorted(stamps, stamps[end] - _HELD_FOR))))
+    begin = count - last
+    came = _came_to_rest(back, tips[::-1], begin, count - end, held, settle)
+    return following if came is None or came == begin else count - came
+
+
+def _came_to_rest(
+    stamps: np.ndarray, tips: np.ndarray, begin: int, edge: int, held: slice, settle: float
+) -> int | None:
+    """First frame in [begin, edge] from which the fingertips (T, F, 3) stay where they are in frames `held`; `begin` if
+    they were never elsewhere, None if they are not seen in `held`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # fingers that are never seen
+        rest = np.nanmedian(tips[held], axis=0)
+        away = np.nanmedian(np.linalg.norm(tips - rest, axis=2), axis=1)
+        floor = float(np.nanmedian(away[held]))
+    if not np.isfinite(floor):
+        return None
+    away = medfilt(np.where(np.isfinite(away), away, floor), 5)
+    departed = np.nonzero(away[begin:edge] > max(floor + 0.25 * settle, 2 * floor))[0]
+    if not len(departed):
+        return begin
+    left = begin + int(departed[-1])
+    # Straight down to the noise: the last of a movement is too slow to be seen in it.
+    span = np.arange(max(begin, left - _SLOPE), left + 1)
+    slope, height = np.polyfit(stamps[span] - stamps[left], away[span], 1)
+    if slope >= 0 or len(span) < 3:
+        return left + 1
+    ends = stamps[left] + (floor - height) / slope
+    return int(np.clip(np.searchsorted(stamps, ends), left + 1, min(edge, left + _SLOPE)))
 
 
 def _without_overlap(holds: list[Hold]) -> list[Hold]:

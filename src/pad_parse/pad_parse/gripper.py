@@ -16,11 +16,13 @@ from pad_parse.demonstration import KeypointState
 from pad_parse.errors import ParseError
 from pad_parse.grasp_fit import GraspFit, fit_grasp
 from pad_parse.grasping import Body, Hold, find_holds, runs
-from pad_parse.hands.estimator import INDEX_MCP, INDEX_TIP, MIDDLE_MCP, MIDDLE_TIP, THUMB_TIP, WRIST
+from pad_parse.hands.estimator import FINGERTIPS, INDEX_MCP, INDEX_TIP, MIDDLE_MCP, THUMB_TIP, WRIST
 from pad_parse.smoothing import mean_pose, smooth_scalars, smooth_trajectory
 
 BELIEVED = 0.5
 """The least weight of an observation that may shape a trajectory."""
+_ROUND = 0.03
+"""m off a body's surface within which fingers are about to hold it."""
 _LONG_BLINDNESS, _BRINK, _SUPPORT = 0.3, 0.17, 0.05
 """s: how long a hand must be out of sight for the looks on the brink, this close to it, to be left out; how far
 smoothing reaches beyond an observation."""
@@ -70,6 +72,7 @@ def track_grippers(
     arms_of: dict[str, tuple[int, ...]],
     *,
     longest_gap: float = 0.7,
+    longest_approach: float = 2.5,
     half_window: float = 0.25,
     object_half_window: float = 0.12,
     near: float = 0.10,
@@ -82,7 +85,8 @@ def track_grippers(
     stamps (T,) s; landmarks (T, 2, 21, 3) m in the task frame, nan where a hand was not seen; weights and
     pinch_weights (T, 2) 0 to 1: how far each hand, and its thumb and index tips, are to be trusted; object_poses
     name -> (T, 4, 4) with nan where an object was lost; object_points name -> (M, 3) m in the object's frame; arms_of
-    name -> arms that may handle it; longest_gap s: a hand that holds nothing is interpolated over at most this long;
+    name -> arms that may handle it; longest_gap s: a hand that holds nothing is interpolated over at most this long,
+    and longest_approach s: one that is about to hold or has held something;
     near, arrival m: see `find_holds`; held_from_start: objects known to be in a hand when the recording begins;
     bodies: shapes of objects, in their frames, where they are known.
     """
@@ -99,21 +103,37 @@ def track_grippers(
     trusted = np.where(believed[..., None, None], raw, np.nan)
     complete = {name: _bridged(stamps, poses) for name, poses in object_poses.items()}
     holds = find_holds(
-        stamps, trusted, _tips(landmarks), complete, object_points, arms_of, bodies=bodies, near=near, arrival=arrival
+        stamps,
+        trusted,
+        landmarks[:, :, FINGERTIPS],
+        complete,
+        object_points,
+        arms_of,
+        bodies=bodies,
+        near=near,
+        arrival=arrival,
     )
     for name in held_from_start:
         holds = _from_start(holds, name, arms_of[name][0], count)
     poses = np.full((count, 2, 4, 4), np.nan)
     openings = np.full((count, 2), np.nan)
+    tips = np.stack(
+        [
+            smooth_scalars(stamps, landmarks[:, arm, FINGERTIPS].mean(axis=1), half_window=0.1, order=1, spread=0.01)
+            for arm in (0, 1)
+        ],
+        axis=1,
+    )
     for arm in (0, 1):
-        weight = np.where(believed[:, arm], pinch_weights[:, arm], 0.0)
-        supported = _near_sample(stamps, believed[:, arm])
+        free = believed[:, arm] & ~_around(tips[:, arm], complete, bodies or {})
+        weight = np.where(free, pinch_weights[:, arm], 0.0)
+        supported = _near_sample(stamps, free)
         poses[supported, arm] = smooth_trajectory(stamps, raw[:, arm], weight, half_window=half_window)[supported]
         openings[:, arm] = np.maximum(
             smooth_scalars(stamps, width[:, arm, None], weight, half_window=0.15, order=1, spread=0.005)[:, 0], 0.0
         )
         openings[~supported, arm] = np.nan
-        _fill_gaps(stamps, poses[:, arm], openings[:, arm], longest_gap)
+        _fill_gaps(stamps, poses[:, arm], openings[:, arm], tips[:, arm], longest_gap)
     closed = np.zeros((count, 2), dtype=bool)
     fits: list[GraspFit | None] = []
     for hold in holds:
@@ -152,20 +172,17 @@ def track_grippers(
             continue
         offset = fit.gripper_in_object
         held = complete[hold.object][span] @ offset
-        _reach(stamps, poses[:, hold.arm], openings[:, hold.arm], held[0], fit.opening, hold)
         _blend(stamps, poses[:, hold.arm], held, hold)
         poses[span, hold.arm] = held
         _blend_scalar(stamps, openings[:, hold.arm], fit.opening, hold)
+    for arm in {hold.arm for hold in holds}:
+        # A hand that disappears behind what it is about to hold, or comes out behind what it has let go.
+        _fill_gaps(stamps, poses[:, arm], openings[:, arm], tips[:, arm], longest_approach)
     states = np.where(believed, int(KeypointState.VISIBLE), int(KeypointState.FILLED)).astype(np.uint8)
     lost = ~(np.isfinite(poses).all(axis=(2, 3)) & np.isfinite(openings))
     states[lost] = int(KeypointState.LOST)
     poses[lost], openings[lost] = np.nan, np.nan
     return GripperTrack(poses, openings, closed, states, complete, holds, fits)
-
-
-def _tips(landmarks: np.ndarray) -> np.ndarray:
-    """(T, 2, 3): middle of index and middle fingertip, which stay in sight when a hand closes on something."""
-    return landmarks[:, :, [INDEX_TIP, MIDDLE_TIP]].mean(axis=2)
 
 
 def _without_brinks(stamps: np.ndarray, believed: np.ndarray) -> np.ndarray:
@@ -175,6 +192,16 @@ def _without_brinks(stamps: np.ndarray, believed: np.ndarray) -> np.ndarray:
         if stamps[min(end, len(stamps) - 1)] - stamps[start] > _LONG_BLINDNESS:
             near = (stamps > stamps[start] - _BRINK) & (stamps < stamps[end - 1] + _BRINK)
             result &= ~near
+    return result
+
+
+def _around(tips: np.ndarray, object_poses: dict[str, np.ndarray], bodies: dict[str, Body]) -> np.ndarray:
+    """(T,) bool: fingertips (T, 3) lie round a body, which then hides the thumb or is hidden by it."""
+    result = np.zeros(len(tips), dtype=bool)
+    for name, body in bodies.items():
+        local = geometry.transform_points(geometry.inverse(object_poses[name]), tips[:, None])[:, 0]
+        away = np.hypot(local[:, 0] - body.x, local[:, 1] - body.y)
+        result |= (away < body.radius + _ROUND) & (local[:, 2] < body.top + _ROUND)
     return result
 
 
@@ -217,14 +244,21 @@ def _bridged(stamps: np.ndarray, poses: np.ndarray) -> np.ndarray:
     return geometry.interpolate_pose(poses[left], poses[right], s)
 
 
-def _fill_gaps(stamps: np.ndarray, poses: np.ndarray, openings: np.ndarray, longest: float) -> None:
-    """Interpolate gaps no longer than `longest` s, in place; ends are not extrapolated."""
+def _fill_gaps(stamps: np.ndarray, poses: np.ndarray, openings: np.ndarray, tips: np.ndarray, longest: float) -> None:
+    """Fill gaps no longer than `longest` s, in place; ends are not extrapolated.
+
+    Where fingertips (T, 3) are in sight the gripper follows them, with the offsets that it has at both ends.
+    """
     known = np.nonzero(np.isfinite(poses).all(axis=(1, 2)) & np.isfinite(openings))[0]
     for a, b in itertools.pairwise(known):
         if b - a > 1 and stamps[b] - stamps[a] <= longest:
             between = np.arange(a + 1, b)
             s = (stamps[between] - stamps[a]) / (stamps[b] - stamps[a])
-            poses[between] = geometry.interpolate_pose(poses[a], poses[b], s)
+            filled = geometry.interpolate_pose(poses[a], poses[b], s)
+            share = s[:, None]
+            detour = tips[between] - ((1 - share) * tips[a] + share * tips[b])
+            filled[:, :3, 3] += np.where(np.isfinite(detour), detour, 0.0)
+            poses[between] = filled
             openings[between] = openings[a] + s * (openings[b] - openings[a])
 
 
@@ -256,29 +290,6 @@ def _gap_length(stamps: np.ndarray, known: np.ndarray) -> np.ndarray:
         result[a + 1 : b] = stamps[b] - stamps[a]
     result[known] = 0.0
     return result
-
-
-def _reach(
-    stamps: np.ndarray,
-    poses: np.ndarray,
-    openings: np.ndarray,
-    pose: np.ndarray,
-    opening: float,
-    hold: Hold,
-    longest: float = 2.0,
-) -> None:
-    """Lead a hand that disappears behind the object it is about to hold from where it was last seen; in place."""
-    known = np.isfinite(poses[: hold.start]).all(axis=(1, 2)) & np.isfinite(openings[: hold.start])
-    if not known.any() or known[-1]:
-        return
-    last = int(np.nonzero(known)[0][-1])
-    if stamps[hold.start] - stamps[last] > longest:
-        return
-    between = np.arange(last + 1, hold.start)
-    s = (stamps[between] - stamps[last]) / (stamps[hold.start] - stamps[last])
-    poses[between] = geometry.interpolate_pose(poses[last], pose, s)
-    poses[hold.start], openings[hold.start] = pose, opening
-    openings[between] = openings[last] + s * (opening - openings[last])
 
 
 def _blend(stamps: np.ndarray, poses: np.ndarray, held: np.ndarray, hold: Hold, reach: float = 0.5) -> None:

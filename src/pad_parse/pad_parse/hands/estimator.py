@@ -17,7 +17,9 @@ LANDMARK_NAMES: tuple[str, ...] = (
 )  # fmt: skip
 LANDMARK_COUNT = len(LANDMARK_NAMES)
 
-WRIST, THUMB_TIP, INDEX_MCP, INDEX_TIP, MIDDLE_MCP, MIDDLE_TIP = 0, 4, 5, 8, 9, 12
+WRIST, THUMB_TIP, INDEX_MCP, INDEX_TIP, MIDDLE_MCP = 0, 4, 5, 8, 9
+FINGERTIPS: tuple[int, ...] = (8, 12, 16)
+"""Tips that mostly stay in sight when a hand closes on something: index, middle and ring finger."""
 PALM: tuple[int, ...] = (0, 5, 9, 13, 17)
 """Landmarks that keep their mutual distances whatever the fingers do."""
 BONES: tuple[tuple[int, int], ...] = (

@@ -25,6 +25,18 @@ _LANDMARK_FILE = "hand_landmark_full.onnx"
 _PALM_SIDE = 192
 _CROP_SIDE = 224
 _LEAST_SIDE = 0.6
+_LABEL_MEMORY, _OTHER_LABEL = 0.03, 0.6
+"""Share of each frame in a hand's usual label; how far from it a label is another one."""
+_SECOND_LOOKS = ((1.5, -20.0), (1.5, 20.0), (1.8, 0.0))
+"""Size and turn (degrees) of the regions, relative to a doubtful one, in which a hand is looked at again."""
+_NEAR = 0.6
+"""Share of its usual side within which a lost hand is found again as itself."""
+_SHRUNK = 0.75
+"""Share of its usual side below which a hand is looked at again."""
+_JUMP_SHARE = 0.5
+"""What a jump by a hand's size counts beside a change of its size by a factor of e."""
+_DOUBTFUL = 0.4
+"""What remains of the presence of a hand that keeps another label than its own."""
 _OUTLINE = (0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18)
 
 
@@ -60,28 +72,54 @@ class _Region:
 
 @dataclass(frozen=True)
 class _Followed:
-    """A hand that is carried from frame to frame: where to look for it, its usual side (px; 0 = just detected), and for
-    how many frames it has been missed.
+    """A hand that is carried from frame to frame: where to look for it, its usual side (px; 0 = just detected), the
+    label that it usually gets (0 to 1), its last landmarks (21, 3) px, for how many frames it has been missed, and
+    whether the palm detector just found it there.
     """
 
     region: _Region
     usual: float = 0.0
+    label: float = 0.5
+    landmarks: np.ndarray | None = None
     missed: int = 0
+    detected: bool = False
 
     @property
     def fresh(self) -> bool:
         return self.usual == 0.0
 
-    def followed_to(self, region: _Region) -> _Followed:
-        """The hand after it was seen in `region`."""
+    def doubts(self, observation: HandObservation) -> bool:
+        """Whether the label is not the hand's own: the network then took its inside for its outside, and its thumb for
+        another finger.
+        """
+        return abs(observation.handedness - self.label) > _OTHER_LABEL
+
+    def near(self, region: _Region) -> bool:
+        """Whether `region` is where the hand was lost."""
+        return float(np.linalg.norm(self.region.centre - region.centre)) < _NEAR * self.usual
+
+    def shrunk(self, region: _Region) -> bool:
+        """Whether the network sees a much smaller hand in `region` than it usually is."""
+        return region.side < _SHRUNK * self.usual
+
+    def followed_to(self, region: _Region, seen: HandObservation) -> _Followed:
+        """The hand after it was seen, and is to be looked for in `region`."""
+        label = self.label
+        if not self.doubts(seen):
+            label += _LABEL_MEMORY * (seen.handedness - label)
         if self.fresh:
-            return _Followed(region, region.side)
+            return _Followed(region, region.side, label, seen.landmarks)
         # Behind an object the network shrinks a hand to its visible fingers: the region must not collapse with it.
         side = max(region.side, _LEAST_SIDE * self.usual)
         usual = self.usual
         if region.side > 0.85 * self.usual:
             usual += 0.03 * (region.side - self.usual)
-        return _Followed(replace(region, side=side), usual)
+        return _Followed(replace(region, side=side), usual, label, seen.landmarks)
+
+
+def _jump(before: np.ndarray, now: np.ndarray) -> float:
+    """Mean distance (px) between the landmarks (21, 3) of two frames."""
+    return float(np.linalg.norm(now[:, :2] - before[:, :2], axis=1).mean())
 
 
 def _anchors() -> np.ndarray:
@@ -177,19 +215,49 @@ class OnnxHandEstimator:
             if len(kept) >= self._hands or any(hand.region.overlaps(other.region) for other in kept):
                 continue
             observation = self._landmarks(image, hand.region)
-            if observation.presence <= (self._presence if hand.fresh else self._presence_followed):
-                if not hand.fresh and hand.missed < self._patience:
+            if observation.presence <= (self._presence if hand.detected else self._presence_followed):
+                if not hand.detected and hand.missed < self._patience:
                     missed.append(replace(hand, missed=hand.missed + 1))
                 continue
+            if hand.doubts(observation) or hand.shrunk(self._region_of(observation.landmarks)):
+                observation = self._second_look(image, hand, observation)
             following = self._region_of(observation.landmarks)
             if any(following.overlaps(other.region) for other in kept):
                 continue
-            kept.append(hand.followed_to(following))
+            kept.append(hand.followed_to(following, observation))
             found.append(observation)
         self._followed = [*kept, *missed[: self._hands - len(kept)]]
         scale = rgb.shape[1] / image.shape[1]
         found.sort(key=lambda observation: -observation.presence)
         return [replace(observation, landmarks=observation.landmarks * scale) for observation in found]
+
+    def _second_look(self, image: np.ndarray, hand: _Followed, first: HandObservation) -> HandObservation:
+        """The hand in wider and turned regions, where its label is its own; the first look, doubted, if it never is."""
+        turned = [
+            replace(hand.region, side=size * hand.region.side, angle=hand.region.angle + math.radians(degrees))
+            for size, degrees in _SECOND_LOOKS
+        ]
+        best, least = None, np.inf
+        if not hand.doubts(first):
+            best, least = first, self._strangeness(hand, first)
+        for region in turned:
+            # Once more where the first answer says that the hand is.
+            for _ in range(2):
+                observation = self._landmarks(image, region)
+                if observation.presence < self._presence:
+                    break
+                region = self._region_of(observation.landmarks)
+                strangeness = self._strangeness(hand, observation)
+                if not hand.doubts(observation) and strangeness < least:
+                    best, least = observation, strangeness
+        return best or replace(first, presence=_DOUBTFUL * first.presence)
+
+    def _strangeness(self, hand: _Followed, observation: HandObservation) -> float:
+        """How far an observation is from the hand's usual size and its last place."""
+        if hand.landmarks is None:
+            return 0.0
+        size = abs(math.log(self._region_of(observation.landmarks).side / hand.usual))
+        return size + _JUMP_SHARE * _jump(hand.landmarks, observation.landmarks) / hand.usual
 
     def _candidates(self, image: np.ndarray) -> list[_Followed]:
         """Followed hands, then palms detected elsewhere (only while a hand is missing), then missed hands once more."""
@@ -199,7 +267,12 @@ class OnnxHandEstimator:
         if len(live) >= self._hands or self._since_detection < self._redetect_every:
             return [*live, *lost]
         self._since_detection = 0
-        detected = [_Followed(r) for r in self._palms(image) if not any(r.overlaps(hand.region) for hand in live)]
+        detected = []
+        for region in self._palms(image):
+            if not any(region.overlaps(hand.region) for hand in live):
+                # A hand found again where it was lost is the one that is known.
+                known = next((hand for hand in lost if hand.near(region)), _Followed(region))
+                detected.append(replace(known, region=region, missed=0, detected=True))
         return [*live, *detected, *lost]
 
     def _palms(self, image: np.ndarray) -> list[_Region]:
