@@ -124,7 +124,8 @@ def test_click_preview_time_line_save(browser, recording, template):
         page.click("#redo")  # the point at (10, 10) is gone again, the lid is back on the box
         name = page.locator("[data-key='group-0-0']")
         name.fill("box_edge")
-        name.press("Enter")
+        page.click("[data-key='add-group-0']")  # leaves the field and presses a button in one
+        page.click("[data-key='remove-group-0-2']")
         assert page.locator("#objects .points button").all_inner_texts() == [
             *("box_edge_0", "box_edge_1", "box_lid", "mug_rim_0", "mug_rim_1", "mug_rim_2"),
         ]
@@ -149,6 +150,14 @@ def test_click_preview_time_line_save(browser, recording, template):
         page.mouse.up()
         page.click("[aria-label='Add segment of the left arm']")
         page.select_option("[data-key='segment-kind']", "idle")
+        page.click("[aria-label='Add segment of the left arm']")
+        says(page, "there is a segment of the left arm at this time already")
+        page.locator("#frame").fill("2")
+        expect(page.locator("#time")).to_contain_text("0.13 s")
+        page.click("[aria-label='Add segment of the left arm']")
+        expect(page.locator("#timeline button[data-index]")).to_have_count(3)
+        page.click("[data-key='segment-remove']")
+        expect(page.locator("#timeline button[data-index]")).to_have_count(2)
         page.click("#save")
         says(page, "Saved")
         assert page.inner_text("#save") == "Save"

@@ -46,11 +46,6 @@ const timeline = new Timeline($("timeline"), draft, {
 });
 const first = await loadImage("frame/0");
 view.image = first;
-draft.onChange(refresh);
-refresh();
-readPictures();
-if (state.notes.length) say(state.notes.join(" "));
-else say(draft.now.points.length ? "The saved annotation is loaded." : "Choose a group, then click its points in the image.");
 
 async function readPictures() {
   try {
@@ -58,9 +53,10 @@ async function readPictures() {
       pictures = await get("pictures");
       $("frame").max = Math.max(0, pictures.stamps.length - 1);
       if (pictures.error) say(`The recording cannot be read to its end: ${pictures.error}`, "bad");
-      timeline.draw();
       drawTime();
-      if (pictures.complete) return;
+      if (pictures.complete) return timeline.draw();
+      timeline.place();
+      timeline.moveHead();
       await new Promise((resolve) => setTimeout(resolve, 300));
     }
   } catch (error) { say(`The page has lost its server: ${error.message}`, "bad"); }
@@ -470,7 +466,23 @@ function back(way) {
   if (!draft[way]()) say(`Nothing to ${way}.`);
 }
 
+// A field that is left by pressing a button changes the draft between press and release: the panels are drawn anew only
+// after the release, or the button would be gone before its click.
+let pressed = null;
+for (const panel of [document.querySelector("aside"), $("timeline")]) {
+  panel.addEventListener("pointerdown", () => { pressed = setTimeout(released, 400); }, true);
+}
+window.addEventListener("pointerup", () => setTimeout(released, 0), true);
+
+function released() {
+  if (pressed === null) return;
+  clearTimeout(pressed);
+  pressed = null;
+  refresh();
+}
+
 function refresh() {
+  if (pressed !== null) return timeline.place();
   if (chosenPoint >= draft.now.points.length) chosenPoint = -1;
   $("undo").disabled = !draft.past.length;
   $("redo").disabled = !draft.future.length;
@@ -546,3 +558,9 @@ $("task-name").addEventListener("change", (e) => draft.change((d) => { d.name = 
 $("task-description").addEventListener("change", (e) => draft.change((d) => { d.description = e.target.value; }));
 window.addEventListener("beforeunload", (event) => { if (draft.unsaved) event.preventDefault(); });
 window.addEventListener("resize", () => timeline.moveHead());
+
+draft.onChange(refresh);
+refresh();
+readPictures();
+if (state.notes.length) say(state.notes.join(" "));
+else say(draft.now.points.length ? "The saved annotation is loaded." : "Choose a group, then click its points in the image.");

@@ -154,8 +154,12 @@ export class Timeline {
     bar.style.width = `${100 * (segment.end - segment.start) / total}%`;
   }
 
+  // Move the bars that are there; those of removed segments wait for the next drawing.
   place() {
-    this.parent.querySelectorAll("button[data-index]").forEach((bar) => this.position(bar, this.draft.now.segments[bar.dataset.index]));
+    for (const bar of this.parent.querySelectorAll("button[data-index]")) {
+      const segment = this.draft.now.segments[bar.dataset.index];
+      if (segment) this.position(bar, segment);
+    }
   }
 
   key(event, index) {
