@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pad_augment.errors import PlanningError
+from pad_augment.errors import ConfigError, PlanningError
 from pad_augment.kinematics import Robot
 from pad_augment.planning.interface import BimanualPlanner, Shape
 from pad_augment.planning.moveit_host import why_absent
@@ -19,10 +19,11 @@ def choose_planner(name: str) -> tuple[str, str]:
     """The planner that a name stands for here, and why, in one line for people.
 
     Raises:
-        PlanningError: there is no such planner, or it is not installed here.
+        ConfigError: there is no such planner.
+        PlanningError: it is not installed here.
     """
     if name not in PLANNERS:
-        raise PlanningError(f"there is no planner {name!r}; known: {', '.join(PLANNERS)}")
+        raise ConfigError(f"there is no planner {name!r}; known: {', '.join(PLANNERS)}")
     if name not in ("auto", "moveit"):
         return name, f"planner {name}, as asked"
     absent = why_absent()
@@ -38,7 +39,8 @@ def make_planner(name: str, robot: Robot, shapes: Mapping[str, Shape], rate_hz: 
     """A planner by name for objects of the given shapes, whose trajectories have `rate_hz` steps per second.
 
     Raises:
-        PlanningError: there is no such planner, or it is not installed here.
+        ConfigError: there is no such planner.
+        PlanningError: it is not installed here.
         RobotError: the robot profile lacks what the planner needs.
     """
     name, _ = choose_planner(name)

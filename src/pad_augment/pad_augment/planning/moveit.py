@@ -1,8 +1,8 @@
-"""Ways around found by MoveIt; what is asked, checked and answered is the same as for roboplan."""
+"""Ways around found by MoveIt; what is asked and answered is the same as for roboplan."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from pad_augment.kinematics import Robot
-from pad_augment.planning.certificate import Certifier
 from pad_augment.planning.dynamics import limit_ratios
-from pad_augment.planning.interface import Failure, PlanFailure, PlanRequest, Shape
+from pad_augment.planning.interface import Failure, PlanFailure, Shape
 from pad_augment.planning.moveit_host import moveit_host
 from pad_augment.planning.moveit_scene import BOTH_ARMS, MoveItScene
-from pad_augment.planning.roboplan import RoboplanPlanner
+from pad_augment.planning.proving import ProvingPlanner, moving_arms
 
 FloatArray = NDArray[np.float64]
 _ONE_ARM = ("left_arm", "right_arm")
@@ -27,8 +26,8 @@ _TRIES_TO_SLOW = 6
 _TIMED_OUT = -6  # moveit_msgs/MoveItErrorCodes.TIMED_OUT
 
 
-class MoveItPlanner(RoboplanPlanner):
-    """Straight lines where MoveIt's planning scene says they are free, else a straight joint line, else MoveIt.
+class MoveItPlanner(ProvingPlanner):
+    """See `ProvingPlanner`; collisions are MoveIt's planning scene's word.
 
     One planning group of all 12 joints, joint goals; an arm that is to keep still is left out. The SRDF must have the
     groups `both_arms`, `left_arm` and `right_arm`. `PlanningComponent.plan` of moveit_py keeps Python's interpreter
@@ -37,46 +36,35 @@ class MoveItPlanner(RoboplanPlanner):
     """
 
     name = "moveit"
-    finds_ways = True
     repeatable = False
 
     def __init__(self, robot: Robot, shapes: Mapping[str, Shape], rate_hz: float) -> None:
         """Raises: PlanningError: MoveIt is not there. RobotError: the robot profile has no set-up for it."""
-        self._robot = robot
-        self._rate_hz = rate_hz
         self._host = moveit_host(robot.profile)
-        self.collisions = MoveItScene(self._host, robot, shapes)  # type: ignore[assignment]
-        self._certifier = Certifier(robot, shapes)
+        self._scene = MoveItScene(self._host, robot, shapes)
+        super().__init__(robot, shapes, rate_hz, self._scene)
 
-    def _way_around(
-        self, request: PlanRequest, parts: list[FloatArray], index: int, rng: np.random.Generator
-    ) -> tuple[str, FloatArray]:
-        stretch = request.stretches[index]
-        self.collisions.arrange(stretch.bodies)
-        start, goal = parts[index][0], parts[index][-1]
-        openings = stretch.openings.max(axis=0)
-        for name, posture in (("start", start), ("goal", goal)):
-            if self.collisions.collides(posture, openings):
-                raise PlanFailure(Failure.NO_PATH, index, f"the {name} of stretch {index} collides")
-        line = self._timed(np.stack([start, goal]), len(stretch))
-        if self._carries_level(stretch, line) and self._free(line, openings):
-            return "joint_line", line
+    def _ways(
+        self,
+        index: int,
+        start: FloatArray,
+        goal: FloatArray,
+        openings: FloatArray,
+        steps: int,
+        rng: np.random.Generator,
+    ) -> Iterator[FloatArray]:
         for _ in range(_SEARCHES):
-            way = self._found(index, start, goal, openings, len(stretch))
-            if self._carries_level(stretch, way) and self._free(way, openings):
-                return "rrt", way
-        raise PlanFailure(Failure.NO_PATH, index, f"the ways found through stretch {index} are too tight or spill")
+            yield self._found(index, start, goal, openings, steps)
 
     def _found(self, index: int, start: FloatArray, goal: FloatArray, openings: FloatArray, steps: int) -> FloatArray:
         """(K, 12) rad, a way that MoveIt found, within the limits and at least `steps` long."""
-        scene = self.collisions
-        moving = [arm for arm in (0, 1) if not np.allclose(start[6 * arm : 6 * arm + 6], goal[6 * arm : 6 * arm + 6])]
+        moving = moving_arms(start, goal)
         group = _ONE_ARM[moving[0]] if len(moving) == 1 else BOTH_ARMS
         component = self._host.component(group)
-        component.set_goal_state(robot_state=scene.state(goal, openings))  # type: ignore[attr-defined]
-        component.set_start_state(robot_state=scene.state(start, openings))  # type: ignore[attr-defined]
+        component.set_goal_state(robot_state=self._scene.state(goal, openings))
+        component.set_start_state(robot_state=self._scene.state(start, openings))
         response = component.plan(
-            single_plan_parameters=self._host.request_parameters(), planning_scene=scene.scene
+            single_plan_parameters=self._host.request_parameters(), planning_scene=self._scene.scene
         )
         if not response:
             code = response.error_code.val

@@ -10,6 +10,7 @@ import atexit
 import importlib
 import os
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -19,7 +20,15 @@ from pad_augment.errors import PlanningError, RobotError
 from pad_augment.kinematics import RobotProfile
 
 INSTALL = "install ros-jazzy-moveit and ros-jazzy-moveit-py, and source ROS 2 before starting"
-_NEEDED = ("moveit.planning", "moveit_msgs.msg", "shape_msgs.msg", "geometry_msgs.msg")
+_MESSAGES = {
+    "CollisionObject": "moveit_msgs.msg",
+    "AttachedCollisionObject": "moveit_msgs.msg",
+    "SolidPrimitive": "shape_msgs.msg",
+    "Point": "geometry_msgs.msg",
+    "Pose": "geometry_msgs.msg",
+    "Quaternion": "geometry_msgs.msg",
+}
+_NEEDED = ("moveit.planning", *dict.fromkeys(_MESSAGES.values()))
 
 
 def why_absent() -> str | None:
@@ -33,7 +42,7 @@ def why_absent() -> str | None:
 
 
 class MoveItHost:
-    """One robot's MoveIt: `py` is the `moveit.planning.MoveItPy` instance."""
+    """One robot's MoveIt. py: the `moveit.planning.MoveItPy`. messages: the message classes that it is spoken to in."""
 
     def __init__(self, profile: RobotProfile) -> None:
         """Raises: PlanningError: MoveIt is not installed, or does not start. RobotError: the profile has no set-up."""
@@ -41,6 +50,9 @@ class MoveItHost:
         if absent is not None:
             raise PlanningError(f"planner moveit is not there: {absent}")
         self._planning = importlib.import_module("moveit.planning")
+        self.messages = SimpleNamespace(
+            **{name: getattr(importlib.import_module(package), name) for name, package in _MESSAGES.items()}
+        )
         config = node_parameters(profile)
         try:
             # Workers of one run live side by side, so their nodes have names of their own.
@@ -83,9 +95,7 @@ def node_parameters(profile: RobotProfile) -> dict[str, Any]:
     try:
         setup = yaml.safe_load(profile.moveit.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RobotError(
-            f"MoveIt's set-up {profile.moveit} cannot be read: {' '.join(str(error).split())}"
-        ) from error
+        raise RobotError(f"MoveIt's set-up {profile.moveit} cannot be read: {' '.join(str(error).split())}") from error
     for key in ("planning_pipelines", "plan_request_params"):
         if not isinstance(setup, dict) or not isinstance(setup.get(key), dict):
             raise RobotError(f"MoveIt's set-up {profile.moveit} lacks the section {key!r}")
@@ -105,9 +115,7 @@ def node_parameters(profile: RobotProfile) -> dict[str, Any]:
             "max_acceleration": float(acceleration),
         }
         for arm in arms
-        for joint, velocity, acceleration in zip(
-            arm.joints, arm.velocity_limits, arm.acceleration_limits, strict=True
-        )
+        for joint, velocity, acceleration in zip(arm.joints, arm.velocity_limits, arm.acceleration_limits, strict=True)
     }
     return {
         **setup,

@@ -31,6 +31,7 @@ class MoveItScene:
     def __init__(self, host: MoveItHost, robot: Robot, shapes: Mapping[str, Shape]) -> None:
         self._robot = robot
         self._shapes = dict(shapes)
+        self._messages = host.messages
         # A copy of our own: joint states that arrive meanwhile, or other programs' objects, change nothing.
         with host.py.get_planning_scene_monitor().read_write() as scene:
             scene.remove_all_collision_objects()
@@ -112,35 +113,32 @@ class MoveItScene:
 
     def _object(self, name: str, frame: str, pose: FloatArray) -> Any:
         """(4, 4) pose of the object's frame in `frame` -> `moveit_msgs/CollisionObject`."""
-        from moveit_msgs.msg import CollisionObject
-        from shape_msgs.msg import SolidPrimitive
-
         shape = self._shapes[name]
         height, radius = shape.height - 2 * BASE_MARGIN, shape.radius - RADIUS_MARGIN
-        out = CollisionObject(id=name, operation=CollisionObject.ADD)
+        solid = self._messages.SolidPrimitive
+        out = self._messages.CollisionObject(id=name, operation=self._messages.CollisionObject.ADD)
         out.header.frame_id = frame
-        out.pose = _pose_message(np.asarray(pose))
-        out.primitives = [SolidPrimitive(type=SolidPrimitive.CYLINDER, dimensions=[height, radius])]
-        out.primitive_poses = [_pose_message(geometry.make_pose(np.eye(3), [*shape.centre, shape.height / 2]))]
+        out.pose = self._pose(np.asarray(pose))
+        out.primitives = [solid(type=solid.CYLINDER, dimensions=[height, radius])]
+        out.primitive_poses = [self._pose(geometry.make_pose(np.eye(3), [*shape.centre, shape.height / 2]))]
         return out
 
-    def _attached(self, name: str, body: Body) -> Any:
-        from moveit_msgs.msg import AttachedCollisionObject
+    def _pose(self, pose: FloatArray) -> Any:
+        """(4, 4) -> `geometry_msgs/Pose`."""
+        x, y, z = (float(value) for value in pose[:3, 3])
+        qx, qy, qz, qw = (float(value) for value in geometry.quaternion_xyzw(pose))
+        messages = self._messages
+        return messages.Pose(
+            position=messages.Point(x=x, y=y, z=z), orientation=messages.Quaternion(x=qx, y=qy, z=qz, w=qw)
+        )
 
+    def _attached(self, name: str, body: Body) -> Any:
         assert body.holder is not None
         link = self._robot.arms[body.holder].tcp_link
-        return AttachedCollisionObject(
+        return self._messages.AttachedCollisionObject(
             link_name=link, object=self._object(name, link, body.pose), touch_links=_gripper(ARMS[body.holder])
         )
 
 
 def _gripper(arm: str) -> list[str]:
     return [f"{arm}_{part}" for part in GRIPPER_PARTS]
-
-
-def _pose_message(pose: FloatArray) -> Any:
-    from geometry_msgs.msg import Point, Pose, Quaternion
-
-    x, y, z = (float(value) for value in pose[:3, 3])
-    qx, qy, qz, qw = (float(value) for value in geometry.quaternion_xyzw(pose))
-    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))

@@ -1,0 +1,296 @@
+"""What planners share that prove their plans: every step free of collisions, a way around where the line is blocked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from pad_augment.kinematics import Robot
+from pad_augment.planning.certificate import Certifier
+from pad_augment.planning.dynamics import limit_ratios
+from pad_augment.planning.following import as_asked, follow, split, too_fast
+from pad_augment.planning.interface import Body, Failure, Plan, PlanFailure, PlanRequest, Shape, Stretch
+from pad_augment.planning.straight_line import lines
+
+FloatArray = NDArray[np.float64]
+
+CHECK_STEP = 0.02
+"""rad; largest joint step between two checks: of 40 paths planned so, none collided when re-checked finely."""
+EXTRA_TILT = np.radians(20.0)
+"""What is carried tilts by no more than this beyond what the straight line would tilt it: cups hold drinks."""
+_TRIES_TO_SLOW = 5
+_HASTE = 1.3
+"""Times a limit: a straight line that asks for more passes too near a singularity or changes the arm's posture."""
+
+
+class Checker(Protocol):
+    """Tells whether postures are free of collisions; see `CollisionScene`."""
+
+    def arrange(self, bodies: Mapping[str, Body]) -> None: ...
+
+    def collides(self, joints: FloatArray, openings: FloatArray) -> bool: ...
+
+    def first_collision(self, joints: FloatArray, openings: FloatArray, step: float) -> int | None: ...
+
+    def cause(self, joints: FloatArray, openings: FloatArray, step: float) -> Failure: ...
+
+
+class ProvingPlanner(ABC):
+    """Straight lines in the end-effector space where they are free, else a straight joint line, else a searched way.
+
+    Which way is searched, and what tells collisions on the way to it, is the backend's; every plan is then proved free
+    of collisions without gaps by the same `Certifier`.
+    """
+
+    name: str
+    finds_ways = True
+    repeatable: bool
+
+    def __init__(self, robot: Robot, shapes: Mapping[str, Shape], rate_hz: float, collisions: Checker) -> None:
+        self._robot = robot
+        self._rate_hz = rate_hz
+        self._collisions = collisions
+        self._certifier = Certifier(robot, shapes)
+
+    @abstractmethod
+    def _ways(
+        self,
+        index: int,
+        start: FloatArray,
+        goal: FloatArray,
+        openings: FloatArray,
+        steps: int,
+        rng: np.random.Generator,
+    ) -> Iterator[FloatArray]:
+        """Ways (K, 12) rad from start to goal (12,), at rest at both ends, within the limits; `steps` long or longer.
+
+        They are tried in this order. The objects are arranged as in stretch `index`; openings: (2,) m. May raise
+        `PlanFailure`.
+        """
+
+    def plan(self, request: PlanRequest, rng: np.random.Generator) -> Plan:
+        """See `BimanualPlanner.plan`; `rng` seeds the search."""
+        (result,) = self.plan_many([request], [rng])
+        if isinstance(result, PlanFailure):
+            raise result
+        return result
+
+    def plan_many(
+        self, requests: Sequence[PlanRequest], rngs: Sequence[np.random.Generator]
+    ) -> list[Plan | PlanFailure]:
+        """See `BimanualPlanner.plan_many`: straight lines are followed all at once, ways around found one by one."""
+        out: list[Plan | PlanFailure] = []
+        straight = iter(lines(self._robot, [r for r in requests if not r.at_rest], self._rate_hz))
+        for request, rng in zip(requests, rngs, strict=True):
+            if request.at_rest:
+                (found,) = follow(self._robot, [request])
+                try:
+                    out.append(self._plan_with_stops(request, found, rng))
+                except PlanFailure as failure:
+                    out.append(failure)
+            else:
+                out.append(next(straight))
+        good = [(index, plan) for index, plan in enumerate(out) if not isinstance(plan, PlanFailure)]
+        # Coarsely in the planner's own scene first; what that leaves is proved without gaps.
+        for index, plan in good:
+            blocked = self._first_collision(requests[index], plan)
+            if blocked is not None:
+                out[index] = blocked
+        left = [index for index, _ in good if not isinstance(out[index], PlanFailure)]
+        plans = [plan for plan in out if not isinstance(plan, PlanFailure)]
+        proofs = self._certifier.first_contacts([requests[index] for index in left], plans)
+        for index, contact in zip(left, proofs, strict=True):
+            if contact is not None:
+                out[index] = contact
+        return out
+
+    def _plan_with_stops(
+        self, request: PlanRequest, joints: FloatArray | PlanFailure, rng: np.random.Generator
+    ) -> Plan:
+        """A plan whose free stretches may go another way than asked."""
+        stretches = list(request.stretches)
+        blocked: dict[int, PlanFailure] = {}
+        if isinstance(joints, PlanFailure):
+            if not stretches[joints.stretch].free:
+                raise joints
+            blocked[joints.stretch] = joints
+            joints = self._follow_fixed(stretches, request.start)
+        parts = split(joints, [len(s) for s in stretches])
+        self._find_jumps(stretches, parts, blocked)
+        self._find_collisions(request, parts, blocked)
+        ways = ["line"] * len(stretches)
+        for index in sorted(blocked):
+            if not stretches[index].free:
+                raise blocked[index]
+            ways[index], parts[index] = self._way_around(request, parts, index, rng)
+            stretches[index] = self._as_driven(stretches[index], parts[index])
+        joints = np.concatenate(parts)
+        driven = replace(request, stretches=stretches)
+        (failure,) = too_fast(self._robot, [joints], [driven], self._rate_hz)
+        if failure is not None:
+            raise failure
+        return replace(as_asked(driven, joints), ways=tuple(ways))
+
+    def _first_collision(self, request: PlanRequest, plan: Plan) -> PlanFailure | None:
+        """The first step of a plan that collides."""
+        parts = zip(
+            request.stretches, split(plan.joints, plan.lengths), split(plan.openings, plan.lengths), strict=True
+        )
+        for index, (stretch, joints, openings) in enumerate(parts):
+            self._collisions.arrange(stretch.bodies)
+            at = self._collisions.first_collision(joints, openings, np.inf)
+            if at is not None:
+                return self._collision(index, joints, openings, at)
+        return None
+
+    def _collision(self, index: int, joints: FloatArray, openings: FloatArray, at: int) -> PlanFailure:
+        span = slice(at, at + 2)
+        cause = self._collisions.cause(joints[span], openings[span], CHECK_STEP)
+        return PlanFailure(cause, index, f"{cause.value.replace('_', ' ')} in step {at} of stretch {index}")
+
+    def _follow_fixed(self, stretches: list[Stretch], start: FloatArray | None) -> FloatArray:
+        """Joints for the stretches that must be followed; a free one gets its first and last posture, repeated."""
+        ends = [s if not s.free else Stretch(s.poses[[0, -1]], s.openings[[0, -1]], True, s.bodies) for s in stretches]
+        (joints,) = follow(self._robot, [PlanRequest(ends, start=start)])
+        if isinstance(joints, PlanFailure):
+            raise joints
+        out = []
+        for stretch, part in zip(stretches, split(joints, [len(s) for s in ends]), strict=True):
+            half = len(stretch) // 2
+            full = np.repeat(part, [half, len(stretch) - half], axis=0) if stretch.free else part
+            out.append(full)
+        return np.concatenate(out)
+
+    def _find_jumps(self, stretches: list[Stretch], parts: list[FloatArray], blocked: dict[int, PlanFailure]) -> None:
+        """Free stretches in which an arm turns over into another posture: slowing down does not help there."""
+        for index, stretch in enumerate(stretches):
+            if not stretch.free or index in blocked:
+                continue
+            velocity, acceleration = limit_ratios(self._robot, parts[index], self._rate_hz)
+            if max(velocity.max(), acceleration.max()) > _HASTE:
+                blocked[index] = PlanFailure(Failure.VELOCITY, index, f"an arm turns over in stretch {index}", _HASTE)
+
+    def _find_collisions(self, request: PlanRequest, parts: list[FloatArray], blocked: dict[int, PlanFailure]) -> None:
+        for index, stretch in enumerate(request.stretches):
+            if index in blocked:
+                continue
+            joints, openings = parts[index], stretch.openings
+            if index + 1 < len(parts):
+                # The step into the next stretch belongs to this one's contacts.
+                joints = np.concatenate([joints, parts[index + 1][:1]])
+                openings = np.concatenate([openings, request.stretches[index + 1].openings[:1]])
+            self._collisions.arrange(stretch.bodies)
+            at = self._collisions.first_collision(joints, openings, CHECK_STEP)
+            if at is None:
+                continue
+            blocked[index] = self._collision(index, joints, openings, at)
+
+    def _way_around(
+        self, request: PlanRequest, parts: list[FloatArray], index: int, rng: np.random.Generator
+    ) -> tuple[str, FloatArray]:
+        stretch = request.stretches[index]
+        self._collisions.arrange(stretch.bodies)
+        start, goal = parts[index][0], parts[index][-1]
+        # The narrowest setting of the fingers that is not less than any on the way is safe for all of them.
+        openings = stretch.openings.max(axis=0)
+        for name, posture in (("start", start), ("goal", goal)):
+            if self._collisions.collides(posture, openings):
+                cause = self._collisions.cause(posture[None], openings[None], CHECK_STEP)
+                raise PlanFailure(cause, index, f"the {name} of stretch {index} collides")
+        line = self._timed(np.stack([start, goal]), len(stretch))
+        if self._goes(stretch, line, openings):
+            return "joint_line", line
+        found = False
+        for way in self._ways(index, start, goal, openings, len(stretch), rng):
+            if self._goes(stretch, way, openings):
+                return "rrt", way
+            found = True
+        said = "the ways found through stretch {} are too tight or spill" if found else "no way through stretch {}"
+        raise PlanFailure(Failure.NO_PATH, index, said.format(index))
+
+    def _goes(self, stretch: Stretch, joints: FloatArray, openings: FloatArray) -> bool:
+        """Whether a way keeps what is held level, and is proved free: what only grazes is not found later, but here."""
+        if not self._carries_level(stretch, joints):
+            return False
+        gaps = np.tile(openings, (len(joints), 1))
+        if self._collisions.first_collision(joints, gaps, CHECK_STEP) is not None:
+            return False
+        alone = PlanRequest([self._as_driven(stretch, joints)])
+        (contact,) = self._certifier.first_contacts([alone], [as_asked(alone, joints)])
+        return contact is None
+
+    def _carries_level(self, stretch: Stretch, joints: FloatArray) -> bool:
+        """Whether what is held tilts little more on the way than on the line that was asked for."""
+        for arm in (0, 1):
+            if stretch.held[arm] is None:
+                continue
+            up = stretch.poses[0, arm, 2, :3]  # the task's z in the gripper, at the start
+            asked = (stretch.poses[:, arm, 2, :3] @ up).min()
+            now = (self._robot.fk(arm, joints[:, 6 * arm : 6 * arm + 6])[:, 2, :3] @ up).min()
+            if np.arccos(np.clip(now, -1, 1)) > np.arccos(np.clip(asked, -1, 1)) + EXTRA_TILT:
+                return False
+        return True
+
+    def _timed(self, corners: FloatArray, steps: int, rounded: bool = False) -> FloatArray:
+        """(K, 12) rad along corners (n, 12), at rest at both ends and, unless `rounded`, at every corner.
+
+        steps: at least so many; more where the limits ask for it.
+        """
+        legs = np.diff(corners, axis=0)
+        speed, push = self._robot.velocity_limits.ravel(), self._robot.acceleration_limits.ravel()
+        # A minimum-jerk motion peaks at 1.875 of its mean velocity and 5.77 of its mean acceleration.
+        seconds = np.maximum(
+            (1.875 * np.abs(legs) / speed).max(axis=1), np.sqrt((5.77 * np.abs(legs) / push).max(axis=1))
+        )
+        seconds = np.maximum(seconds, 2 / self._rate_hz)
+        seconds *= max(1.0, (steps - 1) / self._rate_hz / seconds.sum())
+        for _ in range(_TRIES_TO_SLOW):
+            path = self._rounded(corners, seconds) if rounded else self._stopping(corners, seconds)
+            velocity, acceleration = limit_ratios(self._robot, path, self._rate_hz)
+            excess = max(velocity.max(), np.sqrt(acceleration.max()))
+            if excess <= 1.0:
+                break
+            seconds = seconds * 1.05 * excess
+        return path
+
+    def _stopping(self, corners: FloatArray, seconds: FloatArray) -> FloatArray:
+        """A minimum-jerk motion per leg of `seconds` (n - 1,)."""
+        rows = [corners[:1]]
+        for start, end, length in zip(corners[:-1], corners[1:], seconds, strict=True):
+            count = int(np.ceil(length * self._rate_hz))
+            rows.append(start + _minimum_jerk(np.arange(1, count + 1) / count)[:, None] * (end - start))
+        return np.concatenate(rows)
+
+    def _rounded(self, corners: FloatArray, seconds: FloatArray) -> FloatArray:
+        """One minimum-jerk motion along all legs, corners rounded."""
+        dense = np.linspace(0.0, 1.0, 200)
+        nodes = np.r_[0.0, np.cumsum(seconds)] / seconds.sum()
+        path = np.stack([np.interp(dense, nodes, column) for column in corners.T], axis=1)
+        smooth = gaussian_filter1d(path, 6.0, axis=0, mode="nearest")
+        weight = np.clip(np.minimum(np.arange(200), np.arange(200)[::-1]) / 12.0, 0.0, 1.0)[:, None]
+        path = weight * smooth + (1 - weight) * path
+        count = int(np.ceil(seconds.sum() * self._rate_hz))
+        share = _minimum_jerk(np.arange(count + 1) / count)
+        return np.stack([np.interp(share, dense, column) for column in path.T], axis=1)
+
+    def _as_driven(self, stretch: Stretch, joints: FloatArray) -> Stretch:
+        """The stretch with the poses that the joints reach, and its openings spread over the new number of steps."""
+        poses = np.stack([self._robot.fk(arm, joints[:, 6 * arm : 6 * arm + 6]) for arm in (0, 1)], axis=1)
+        old, new = np.linspace(0, 1, len(stretch)), np.linspace(0, 1, len(joints))
+        openings = np.stack([np.interp(new, old, stretch.openings[:, arm]) for arm in (0, 1)], axis=1)
+        return Stretch(poses, openings, stretch.free, stretch.bodies)
+
+
+def moving_arms(start: FloatArray, goal: FloatArray) -> list[int]:
+    """Arms that move between joints (12,) rad; a search leaves out one that keeps still, perhaps to hold something."""
+    return [arm for arm in (0, 1) if not np.allclose(start[6 * arm : 6 * arm + 6], goal[6 * arm : 6 * arm + 6])]
+
+
+def _minimum_jerk(s: FloatArray) -> FloatArray:
+    return np.asarray(s**3 * (10 - 15 * s + 6 * s**2))

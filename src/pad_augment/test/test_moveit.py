@@ -1,0 +1,106 @@
+"""MoveIt's part of planning: which planner is taken where, and what MoveIt is told at its start."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pour_scene
+import pytest
+import yaml
+
+from pad_augment.errors import ConfigError, PlanningError, RobotError
+from pad_augment.kinematics import Robot, RobotProfile
+from pad_augment.planning import PLANNERS, choose_planner, make_planner
+from pad_augment.planning.interface import Shape
+from pad_augment.planning.moveit_host import moveit_host, node_parameters, why_absent
+
+SHAPES = {"can": Shape(0.03, 0.10)}
+REAL = why_absent() is None
+
+
+@pytest.fixture(scope="module")
+def robot() -> Robot:
+    return pour_scene.robot()
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    pytest.importorskip("shape_msgs.msg", reason="needs ROS 2 messages")
+    import fake_moveit
+
+    for module, content in fake_moveit.modules().items():
+        monkeypatch.setitem(sys.modules, module, content)
+    moveit_host.cache_clear()
+    yield
+    moveit_host.cache_clear()
+
+
+def test_an_unknown_planner_is_refused_with_the_known_ones(robot: Robot) -> None:
+    with pytest.raises(ConfigError, match="auto, moveit, roboplan, straight_line"):
+        make_planner("magic", robot, SHAPES, 10.0)
+    assert PLANNERS == ("auto", "moveit", "roboplan", "straight_line")
+
+
+@pytest.mark.skipif(REAL, reason="MoveIt is installed here")
+def test_without_moveit_auto_says_why_and_moveit_is_an_error(robot: Robot) -> None:
+    name, why = choose_planner("auto")
+    assert name == "roboplan" and "moveit.planning" in why and "ros-jazzy-moveit-py" in why
+    assert make_planner("auto", robot, SHAPES, 10.0).name == "roboplan"
+    with pytest.raises(PlanningError, match=r"install ros-jazzy-moveit.*choose: auto, roboplan, straight_line"):
+        make_planner("moveit", robot, SHAPES, 10.0)
+
+
+@pytest.mark.skipif(REAL, reason="MoveIt is installed here")
+def test_auto_takes_moveit_where_it_is(fake: None) -> None:
+    assert choose_planner("auto") == ("moveit", "planner moveit: MoveIt is installed")
+    assert choose_planner("roboplan")[0] == "roboplan"
+
+
+def test_the_limits_are_the_profiles_and_every_parameter_is_one_of_ros(robot: Robot) -> None:
+    pytest.importorskip("shape_msgs.msg", reason="needs ROS 2 messages")
+    import fake_moveit
+
+    parameters = node_parameters(robot.profile)
+    fake_moveit.check_parameters(yaml.safe_load(yaml.dump(parameters)), "")
+    limits = parameters["robot_description_planning"]["joint_limits"]
+    assert set(limits) == set(robot.joint_names)
+    for name, velocity in zip(robot.joint_names, robot.velocity_limits.ravel(), strict=True):
+        assert limits[name]["max_velocity"] == velocity
+    groups = {"both_arms", "left_arm", "right_arm"}
+    assert groups <= set(parameters["ompl"]) and all(
+        f'name="{g}"' in parameters["robot_description_semantic"] for g in groups
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "has no key 'moveit'"),
+        ("missing", "cannot be read"),
+        ("planning_pipelines: {pipeline_names: [ompl]}", "lacks the section 'plan_request_params'"),
+        (
+            "planning_pipelines: {pipeline_names: [ompl]}\nplan_request_params: {planning_pipeline: chomp}",
+            r"planning_pipeline is 'chomp'; planning_pipelines.pipeline_names: ompl",
+        ),
+    ],
+)
+def test_a_set_up_that_cannot_be_used_is_refused(
+    robot: Robot, tmp_path: Path, content: str | None, message: str
+) -> None:
+    path = tmp_path / "setup.yaml"
+    if content not in (None, "missing"):
+        path.write_text(str(content))
+    profile = robot.profile.model_copy(update={"moveit": None if content is None else path})
+    with pytest.raises(RobotError, match=message):
+        node_parameters(profile)
+
+
+@pytest.mark.skipif(REAL, reason="MoveIt is installed here")
+def test_moveit_that_does_not_start_says_so(robot: Robot, fake: None, tmp_path: Path) -> None:
+    setup = yaml.safe_load(Path(str(robot.profile.moveit)).read_text())
+    del setup["ompl"]["planning_plugins"][0]
+    path = tmp_path / "setup.yaml"
+    path.write_text(yaml.dump(setup))
+    profile: RobotProfile = robot.profile.model_copy(update={"moveit": path})
+    with pytest.raises(PlanningError, match="does not start with"):
+        make_planner("moveit", Robot(profile), SHAPES, 10.0)
