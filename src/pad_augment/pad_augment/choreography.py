@@ -90,7 +90,7 @@ class Phase:
 
     counts: (B,) steps of each scene. poses: (S, 2, 4, 4). openings: (S, 2) m, those that result. command: (S, 2) m.
     kinds: what the dataset says each arm does. yields: whether an arm may be pushed off its path in it. slowed_as: the
-    factor of `Scenes` that makes it slower, "motion" or "skill".
+    factor of `Scenes` that makes it slower, "motion" or "skill". to_meeting: whether it changes with the meeting place.
     """
 
     counts: IntArray
@@ -101,6 +101,7 @@ class Phase:
     free: bool
     yields: bool
     slowed_as: str
+    to_meeting: bool
     tracks: Mapping[str, Track]
 
     def stretch(self, scene: int) -> Stretch:
@@ -150,13 +151,14 @@ class _Stage:
         self._grips: list[Grip | None] = [None, None]
         self._in_gripper: list[FloatArray] = [np.eye(4), np.eye(4)]
         self._on_table = [False, False]
+        self._to_meeting = False
         self._last_contacts: Mapping[str, frozenset[str]] = {}
         count = len(scenes)
         self._command = np.full((count, 2), pace.start_opening)
         self._width = np.zeros((count, 2))
 
     def take(self, beat: Take) -> None:
-        pace = self._pace
+        pace, self._to_meeting = self._pace, False
         moving = [grip is not None for grip in beat.grips]
         grasps = self._tcp.copy()
         for arm, grip in enumerate(beat.grips):
@@ -180,6 +182,7 @@ class _Stage:
                 self._on_table[arm] = True
 
     def work(self, beat: Work) -> None:
+        self._to_meeting = any(part is not None and part.reference is None for part in beat.parts)
         changes = self._changes(beat)
         goals = self._tcp.copy()
         moving = [part is not None for part in beat.parts]
@@ -413,7 +416,18 @@ class _Stage:
             command = self._command[steps.scene]
         openings = np.maximum(command, self._width[steps.scene])
         self.phases.append(
-            Phase(steps.counts, np.stack(poses, axis=1), openings, command, kinds, free, yields, slowed_as, tracks)
+            Phase(
+                steps.counts,
+                np.stack(poses, axis=1),
+                openings,
+                command,
+                kinds,
+                free,
+                yields,
+                slowed_as,
+                self._to_meeting,
+                tracks,
+            )
         )
 
     def _still(

@@ -56,6 +56,9 @@ class GeneratorConfig(BaseModel):
     obstacles: int = Field(0, ge=0, le=12, description="cylinders that stand in the way, elsewhere in each scene")
     obstacle_radius: float = Field(0.025, ge=0.005, le=0.1, description="m")
     obstacle_height: float = Field(0.12, ge=0.01, le=0.5, description="m")
+    obstacle_turn: float = Field(
+        1.1, ge=0, le=3.2, description="rad, by how much a grasp may be turned further where obstacles are in its way"
+    )
     swap_hands: bool = Field(
         True, description="whether the hands change their parts, by reflection, where an object is out of reach"
     )

@@ -295,6 +295,11 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.episode_ends)
 
+    def rows(self, name: str) -> NDArray[Any] | None:
+        """An array with a row per episode, such as `mirrored` or `obstacle_poses`; None where this dataset has none."""
+        name = f"meta/{name}"
+        return np.asarray(self._group[name][:]) if name in self._group else None  # type: ignore[index]
+
     def array(self, name: str) -> NDArray[Any]:
         """One step array, whole; `name` is one of STEP_ARRAYS."""
         if name not in STEP_ARRAYS:

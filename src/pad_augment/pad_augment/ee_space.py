@@ -27,8 +27,9 @@ def ee_demonstrations(
     config: GeneratorConfig,
     placements: Mapping[str, FloatArray],
     rngs: Sequence[np.random.Generator],
-) -> tuple[dict[str, NDArray[Any]], list[int]]:
-    """Step arrays of a dataset (see `STEP_ARRAYS`), one scene after the other, and the steps of each scene.
+) -> tuple[dict[str, NDArray[Any]], list[int], NDArray[np.bool_]]:
+    """Step arrays of a dataset (see `STEP_ARRAYS`), one scene after the other, the steps of each scene, and which begin
+    mid-way with the arms pushed off their path.
 
     home: (2, 4, 4) TCP poses that start poses are drawn around. placements: object -> (B, 4, 4). Joints are nan.
     """
@@ -69,7 +70,7 @@ def ee_demonstrations(
     arrays["joints"] = np.full((len(scene), 12), np.nan, np.float32)
     if not kept.all():
         arrays = {name: values[kept] for name, values in arrays.items()}
-    return arrays, (lengths - first).tolist()
+    return arrays, (lengths - first).tolist(), first > 0
 
 
 def _rows(phases: Sequence[Phase], lengths: IntArray) -> list[IntArray]:

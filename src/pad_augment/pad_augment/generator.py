@@ -23,12 +23,13 @@ from pad_augment.description import urdf_text
 from pad_augment.ee_space import ee_demonstrations
 from pad_augment.errors import ConfigError, GenerationError
 from pad_augment.executor import make_executor
-from pad_augment.grasp_choice import AS_SHOWN, Turns, choose_turns, turned
+from pad_augment.grasp_choice import choose_turns
+from pad_augment.grasp_turns import AS_SHOWN, Turns, turned
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_augment.planning import choose_planner, make_planner
 from pad_augment.planning.interface import BimanualPlanner, Failure, PlanFailure, Shape
 from pad_augment.sampling import Placement, SceneSampler
-from pad_augment.scene_plan import ScenePlan, ScenePlanner, pace_of
+from pad_augment.scene_plan import Disturbance, ScenePlan, ScenePlanner, pace_of
 from pad_augment.skills import SkillSet, learn_skills
 from pad_parse.demonstration import Demonstration
 
@@ -345,7 +346,8 @@ class SceneWork:
             arrays[f"data/{name}"] = np.concatenate([getattr(e, name) for e in episodes]).astype(dtype)
         if episodes:
             mirrored = np.array([result.mirrored for _, result in good], np.uint8)
-            arrays |= self._meta([index for index, _ in good], mirrored)
+            disturbances = np.array([result.disturbance for _, result in good], np.uint8)
+            arrays |= self._meta([index for index, _ in good], mirrored, disturbances)
         failures = [(index, r) for index, r in zip(indices, results, strict=True) if isinstance(r, PlanFailure)]
         return Block(
             [result.code.value if isinstance(result, PlanFailure) else None for result in results],
@@ -358,7 +360,7 @@ class SceneWork:
     def _ee_block(self, indices: Sequence[int]) -> Block:
         pace = pace_of(self.config, min(arm.max_opening for arm in self._robot.arms))
         home = np.stack([self._robot.fk(arm, self._robot.home[arm]) for arm in (0, 1)])
-        arrays, lengths = ee_demonstrations(
+        arrays, lengths, pushed = ee_demonstrations(
             self.skills,
             home,
             pace,
@@ -367,14 +369,18 @@ class SceneWork:
             [self.rng(index) for index in indices],
         )
         named: dict[str, NDArray[Any]] = {f"data/{name}": arrays[name] for name in STEP_ARRAYS}
-        named |= self._meta(indices, np.zeros(len(indices), np.uint8))
+        disturbances = np.where(pushed, Disturbance.ARMS_PUSHED, Disturbance.NONE).astype(np.uint8)
+        named |= self._meta(indices, np.zeros(len(indices), np.uint8), disturbances)
         return Block([None] * len(indices), lengths, named, self._poses([], list(self.skills.object_poses)), "")
 
-    def _meta(self, indices: Sequence[int], mirrored: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    def _meta(
+        self, indices: Sequence[int], mirrored: NDArray[np.uint8], disturbances: NDArray[np.uint8]
+    ) -> dict[str, NDArray[Any]]:
         """Rows per demonstration."""
         out: dict[str, NDArray[Any]] = {
             "meta/scenes": np.array(indices, np.int64),
             "meta/mirrored": mirrored,
+            "meta/disturbances": disturbances,
             "meta/object_poses": self._poses(indices, list(self.skills.object_poses)),
         }
         if self.config.obstacles:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pad_augment.grasp_turns import AS_SHOWN, Turns, turned
 from pad_augment.planning.interface import Failure, PlanFailure
 from pad_augment.sampling import Placement
 from pad_augment.scene_plan import ScenePlanner
-from pad_augment.skills import Grip, SkillSet, Take, Work
-from pad_parse import geometry
+from pad_augment.skills import SkillSet
 
-FloatArray = NDArray[np.float64]
 MakePlanner = Callable[[SkillSet], ScenePlanner]
 TURN_STEP = np.radians(20.0)
 DIPS = (0.0, 0.1, 0.2, 0.3, 0.4)
@@ -23,51 +20,6 @@ DIPS = (0.0, 0.1, 0.2, 0.3, 0.4)
 ENOUGH = 0.5
 """Share of the trial scenes that must be carried out."""
 _QUICK_SCENES = 4
-
-
-@dataclass(frozen=True)
-class Turns:
-    """How grasps differ from the demonstrated ones; rad.
-
-    left, right: turn of each grasp about the vertical through its middle. dip: how much further both point downwards.
-    """
-
-    left: float = 0.0
-    right: float = 0.0
-    dip: float = 0.0
-
-    @property
-    def effort(self) -> float:
-        """Sum of the angles: less is nearer to the demonstration."""
-        return abs(self.left) + abs(self.right) + 2 * self.dip
-
-
-AS_SHOWN = Turns()
-"""The demonstrated grasps themselves."""
-
-
-def turned(skills: SkillSet, turns: Turns) -> SkillSet:
-    """The skills with other grasps, all those of an arm turned alike; the objects move as before."""
-    if turns == AS_SHOWN:
-        return skills
-    angles = (turns.left, turns.right)
-    held: list[Grip | None] = [None, None]
-    beats: list[Take | Work] = []
-    for beat in skills.beats:
-        if isinstance(beat, Take):
-            held = [grip or before for grip, before in zip(beat.grips, held, strict=True)]
-            new = [None if g is None else _turned(g, angles[arm], turns.dip) for arm, g in enumerate(beat.grips)]
-            beats.append(Take((new[0], new[1])))
-            continue
-        parts = []
-        for arm, part in enumerate(beat.parts):
-            grip = held[arm]
-            if part is not None and grip is not None:
-                other = _turned(grip, angles[arm], turns.dip).gripper_in_object
-                part = replace(part, poses=part.poses @ geometry.inverse(grip.gripper_in_object) @ other)
-            parts.append(part)
-        beats.append(replace(beat, parts=(parts[0], parts[1])))
-    return replace(skills, beats=tuple(beats))
 
 
 def choose_turns(
@@ -117,16 +69,6 @@ def choose_turns(
         if share > best[0]:
             best = (share, turns)
     return best[1]
-
-
-def _turned(grip: Grip, turn: float, dip: float) -> Grip:
-    grasp = grip.gripper_in_object
-    rotation = geometry.rotation_exp(np.array([0.0, 0.0, turn])) @ grasp[:3, :3]
-    level = np.cross(rotation[:, 2], [0.0, 0.0, -1.0])
-    norm = float(np.linalg.norm(level))
-    if norm > 0.1:
-        rotation = geometry.rotation_exp(level / norm * min(dip, float(np.arcsin(min(norm, 1.0))))) @ rotation
-    return replace(grip, gripper_in_object=geometry.make_pose(rotation, grasp[:3, 3]))
 
 
 def _share(planner: ScenePlanner, scenes: Sequence[Placement]) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from pad_augment.config import GeneratorConfig
 from pad_augment.dataset import Episode, ee_vectors
 from pad_augment.equivariance import keypoints_of
 from pad_augment.errors import ConfigError
+from pad_augment.grasp_turns import AS_SHOWN, Turns, turned
 from pad_augment.kinematics import Robot
 from pad_augment.planning.collisions import CollisionScene
 from pad_augment.planning.dynamics import limit_ratios
@@ -43,10 +45,24 @@ MEETING_SHIFTS = ((0.0, 0.0), (-0.05, 0.0), (0.0, 0.05), (-0.10, 0.05), (-0.15, 
 """The meeting place is the demonstration's while both arms can be there, else the first of these shifts (x, z; m)."""
 _TOO_FAST = (Failure.VELOCITY, Failure.ACCELERATION)
 _OUT_OF_REACH = (Failure.UNREACHABLE_LEFT, Failure.UNREACHABLE_RIGHT)
-_TRIES_TO_SLOW = 4
+_IN_THE_WAY = (Failure.SELF_COLLISION, Failure.ARMS_COLLISION, Failure.OBJECT_COLLISION, Failure.NO_PATH)
+_OBSTACLE_TURN_STEP = np.radians(20.0)
+_MOST_TURNS = 16
+_TRIES_TO_SLOW = 6
 _TRIES_TO_PUSH = 3
 _MOVING_TIME = 0.4
 """s that an object takes when it is moved to another place."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """mirrored: whether the hands have changed their parts. turns: how grasps differ from those learnt."""
+
+    mirrored: bool = False
+    turns: Turns = AS_SHOWN
+
+
+_AS_LEARNT = Variant()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +76,7 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Ask:
-    """A choreography with its plan: at another meeting place, slower, with stops, or with the hands changed."""
+    """A choreography with its plan: at another meeting place, slower, with stops, or of a variant of the skills."""
 
     scene: Scene
     rng: np.random.Generator
@@ -68,7 +84,15 @@ class Ask:
     motion: float = 1.0
     skill: float = 1.0
     stops: bool = False
-    mirrored: bool = False
+    variant: Variant = _AS_LEARNT
+
+
+class Disturbance(IntEnum):
+    """What happens in an episode besides the task."""
+
+    NONE = 0
+    ARMS_PUSHED = 1
+    OBJECT_MOVED = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +110,16 @@ class ScenePlan:
     yields: NDArray[np.bool_]
     objects: dict[str, FloatArray]
     scene: Scene
-    mirrored: bool = False
+    variant: Variant = _AS_LEARNT
+    disturbance: Disturbance = Disturbance.NONE
 
     def __len__(self) -> int:
         return len(self.command)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the hands have changed their parts."""
+        return self.variant.mirrored
 
     @property
     def placement(self) -> Mapping[str, FloatArray]:
@@ -109,7 +139,7 @@ class ScenePlanner:
     """Plans scenes of one demonstration for one robot."""
 
     def __init__(self, skills: SkillSet, robot: Robot, planner: BimanualPlanner, config: GeneratorConfig) -> None:
-        self._skills = {False: skills, True: reflected(skills)}
+        self._skills = {_AS_LEARNT: skills}
         self._robot = robot
         self._planner = planner
         self._config = config
@@ -158,7 +188,7 @@ class ScenePlanner:
         Raises:
             ConfigError: an object is missing or not known.
         """
-        known = set(self._skills[False].object_poses)
+        known = set(self._skills[_AS_LEARNT].object_poses)
         given = set(placement)
         if not known <= given:
             raise ConfigError(
@@ -171,18 +201,18 @@ class ScenePlanner:
         """A scene as it goes into a dataset: other start poses and instances, now and then a disturbance."""
         config = self._config
         starts = self.random_starts(rng)
-        scene = replace(self.scene(placement, starts), scale=random_scale(self._skills[False], config, rng))
+        scene = replace(self.scene(placement, starts), scale=random_scale(self._skills[_AS_LEARNT], config, rng))
         result = yield from self.planned(scene, rng)
         if isinstance(result, PlanFailure):
             return result
         if config.displacement_probability > 0 and rng.random() < config.displacement_probability:
             moved = yield from self._displaced(result, rng)
-            return result if moved is None else moved
+            return result if moved is None else replace(moved, disturbance=Disturbance.OBJECT_MOVED)
         if rng.random() < config.recovery_probability:
             pushed = yield from self._pushed(result, rng)
             # A scene whose pushes all fail is still good as it is.
             if pushed is not None:
-                return pushed[1]
+                return replace(pushed[1], disturbance=Disturbance.ARMS_PUSHED)
         return result
 
     def collides_again(self, scene: ScenePlan, step: float) -> bool:
@@ -199,30 +229,51 @@ class ScenePlanner:
 
     @cached_property
     def _checker(self) -> CollisionScene:
-        shapes = {**self._skills[False].shapes, **self._config.obstacle_shapes()}
+        shapes = {**self._skills[_AS_LEARNT].shapes, **self._config.obstacle_shapes()}
         return CollisionScene(self._robot, shapes)
+
+    def _variant(self, variant: Variant) -> SkillSet:
+        if variant not in self._skills:
+            skills = turned(self._skills[_AS_LEARNT], variant.turns)
+            self._skills[variant] = reflected(skills) if variant.mirrored else skills
+        return self._skills[variant]
 
     # --- decisions of one scene ----------------------------------------------------------------------------------
 
     def planned(self, scene: Scene, rng: np.random.Generator) -> Asking[ScenePlan | PlanFailure]:
-        """The scene, if need be with the hands changed."""
-        result = yield from self._anywhere(scene, rng, mirrored=False)
-        if isinstance(result, PlanFailure) and result.code in _OUT_OF_REACH and self._config.swap_hands:
-            other = yield from self._anywhere(scene, rng, mirrored=True)
+        """The scene, if need be with the hands changed, or with grasps turned out of the way of obstacles."""
+        result = yield from self._anywhere(scene, rng, _AS_LEARNT)
+        if not isinstance(result, PlanFailure):
+            return result
+        others: list[Variant] = []
+        if result.code in _OUT_OF_REACH and self._config.swap_hands:
+            others = [Variant(mirrored=True)]
+        elif self._config.obstacles and result.code in _IN_THE_WAY:
+            others = [Variant(turns=turns) for turns in self._turns]
+        for variant in others:
+            other = yield from self._anywhere(scene, rng, variant)
             if not isinstance(other, PlanFailure):
                 return other
         return result
 
-    def _anywhere(self, scene: Scene, rng: np.random.Generator, mirrored: bool) -> Asking[ScenePlan | PlanFailure]:
+    @cached_property
+    def _turns(self) -> list[Turns]:
+        """Turns of one grasp or both that are tried among obstacles, the smallest first."""
+        steps = int(self._config.obstacle_turn / _OBSTACLE_TURN_STEP + 1e-9)
+        angles = [_OBSTACLE_TURN_STEP * k for k in range(-steps, steps + 1)]
+        every = [Turns(left, right) for left in angles for right in angles]
+        return sorted(every, key=lambda turns: turns.effort)[1 : _MOST_TURNS + 1]
+
+    def _anywhere(self, scene: Scene, rng: np.random.Generator, variant: Variant) -> Asking[ScenePlan | PlanFailure]:
         """The scene at the demonstration's meeting place, or else at another."""
         first_failure: PlanFailure | None = None
         for x, z in MEETING_SHIFTS if self._meets else MEETING_SHIFTS[:1]:
-            ask = Ask(scene, rng, geometry.make_pose(np.eye(3), [x, 0.0, z]), mirrored=mirrored)
+            ask = Ask(scene, rng, geometry.make_pose(np.eye(3), [x, 0.0, z]), variant=variant)
             result = yield from self._at_some_pace(ask)
             if isinstance(result, ScenePlan):
                 return result
             first_failure = first_failure or result.failure
-            if result.phase.slowed_as != "skill" or result.failure.code in _TOO_FAST:
+            if not result.phase.to_meeting or result.failure.code in _TOO_FAST:
                 return result.failure
         assert first_failure is not None
         return first_failure
@@ -285,7 +336,7 @@ class ScenePlanner:
         return poses
 
     def _displaced(self, scene: ScenePlan, rng: np.random.Generator) -> Asking[ScenePlan | None]:
-        config, first = self._config, self._skills[scene.mirrored].beats[0]
+        config, first = self._config, self._variant(scene.variant).beats[0]
         if not isinstance(first, Take) or not scene.stretches[0].free:
             return None
         name = str(rng.choice([grip.object for grip in first.grips if grip is not None]))
@@ -296,7 +347,7 @@ class ScenePlanner:
         if others and min(np.linalg.norm(place[:2, 3] - other) for other in others) < config.minimum_distance:
             return None
         after = replace(scene.scene, placement={**scene.scene.placement, name: place})
-        other = yield from self._at_some_pace(Ask(after, rng, np.eye(4), mirrored=scene.mirrored))
+        other = yield from self._at_some_pace(Ask(after, rng, np.eye(4), variant=scene.variant))
         back = max(2, round(config.recovery_time * config.rate_hz))
         if not isinstance(other, ScenePlan) or not other.stretches[0].free:
             return None
@@ -347,7 +398,7 @@ class ScenePlanner:
             np.concatenate([scene.yields[:step], later.yields]),
             objects,
             scene.scene,
-            scene.mirrored,
+            scene.variant,
         )
 
     def _from(self, scene: ScenePlan, step: int, plan: Plan, stretches: Sequence[Stretch]) -> ScenePlan:
@@ -370,7 +421,7 @@ class ScenePlanner:
             scene.yields[step:],
             objects,
             scene.scene,
-            scene.mirrored,
+            scene.variant,
         )
 
     # --- many scenes at once -------------------------------------------------------------------------------------
@@ -396,14 +447,14 @@ class ScenePlanner:
 
     def _answered(self, asked: Mapping[int, Ask | PlanRequest]) -> dict[int, Any]:
         # Phases that are as many belong together: with stops there are more.
-        groups: dict[tuple[bool, bool], list[int]] = {}
+        groups: dict[tuple[Variant, bool], list[int]] = {}
         for index, ask in asked.items():
             if isinstance(ask, Ask):
-                groups.setdefault((ask.mirrored, ask.stops), []).append(index)
+                groups.setdefault((ask.variant, ask.stops), []).append(index)
         phases: dict[int, tuple[list[Phase], int]] = {}
-        for (mirrored, stops), members in groups.items():
+        for (variant, stops), members in groups.items():
             asks = [ask for ask in (asked[index] for index in members) if isinstance(ask, Ask)]
-            made = choreograph(self._skills[mirrored], _together(asks), replace(self._pace, stops=stops))
+            made = choreograph(self._variant(variant), _together(asks), replace(self._pace, stops=stops))
             phases.update({index: (made, number) for number, index in enumerate(members)})
         requests = []
         for index, ask in asked.items():
@@ -436,7 +487,7 @@ class ScenePlanner:
 
     def keypoints(self, scene: ScenePlan) -> FloatArray:
         """(T, N, 3) m in the task frame: at rest, rigid with the gripper that holds them, settling when let go."""
-        skills = self._skills[False]
+        skills = self._skills[_AS_LEARNT]
         moved = {
             name: keypoints_of(scene.objects[name], scene.scene.scale.get(name, 1.0) * points)
             for name, points in skills.points_in_object.items()
@@ -453,7 +504,7 @@ class ScenePlanner:
             action=ee_vectors(scene.plan.poses, scene.command),
             joints=scene.plan.joints,
             segments=scene.kinds,
-            object_poses=np.array([scene.scene.placement[name] for name in self._skills[False].object_poses]),
+            object_poses=np.array([scene.scene.placement[name] for name in self._skills[_AS_LEARNT].object_poses]),
         )
 
 
@@ -545,5 +596,5 @@ def _scene_plan(phases: list[Phase], number: int, stretches: Sequence[Stretch], 
         np.concatenate(yields),
         {name: np.concatenate(parts) for name, parts in objects.items()},
         ask.scene,
-        ask.mirrored,
+        ask.variant,
     )

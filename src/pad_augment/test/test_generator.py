@@ -13,7 +13,8 @@ from pad_augment.dataset import STEP_ARRAYS, Dataset, Episode
 from pad_augment.errors import ConfigError, DatasetError, GenerationError
 from pad_augment.executor import make_executor
 from pad_augment.generator import CAUSES, Rejection, SceneWork, generate, generate_one
-from pad_augment.grasp_choice import AS_SHOWN, Turns, choose_turns, turned
+from pad_augment.grasp_choice import choose_turns
+from pad_augment.grasp_turns import AS_SHOWN, Turns, turned
 from pad_augment.kinematics import RobotProfile
 from pad_augment.planning import make_planner
 from pad_augment.planning.dynamics import limit_ratios
@@ -212,7 +213,7 @@ def test_one_scene_on_its_own(demo: Demonstration) -> None:
 
 
 def test_bad_requests_are_refused(demo: Demonstration, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="known: roboplan, straight_line"):
+    with pytest.raises(ConfigError, match="known: auto, moveit, roboplan, straight_line"):
         generate(demo, pour_scene.PROFILE, tmp_path / "a", 1, 0, planner="magic")
     with pytest.raises(ConfigError, match="at least 1"):
         generate(demo, pour_scene.PROFILE, tmp_path / "a", 0, 0)
