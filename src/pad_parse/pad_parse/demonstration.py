@@ -21,7 +21,8 @@ from pad_parse.camera import Camera
 from pad_parse.errors import CameraError, DemonstrationError, TaskError
 from pad_parse.task import TaskSpec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 had no uncertainties; it still loads, with them unknown."""
 FILE_SUFFIX = ".demo.h5"
 
 SEAL_SIZE = 512
@@ -141,6 +142,9 @@ class Demonstration:
         gripper_states: (T, 2) uint8 of KeypointState.
         object_poses: name -> (T, 4, 4) float64, object frame (centre of the base, z up at rest) -> task frame.
         landmarks: (T, 2, 21, 3) float64 metres, nan where a hand was not seen.
+        keypoint_uncertainty: (T, N) float64 metres, one standard deviation of the keypoint's distance from its true
+            place; nan where it is LOST, or not known. None when made means not known.
+        gripper_uncertainty: (T, 2) float64 metres, likewise of the gripper's position.
         task: the annotated task.
         source: where the recording came from, for people.
         reference: the annotated first frame, None if it was not kept.
@@ -165,6 +169,8 @@ class Demonstration:
     reference: Reference | None = None
     segments: Sequence[Segment] = ()
     measures: dict[str, float] = field(default_factory=dict)
+    keypoint_uncertainty: NDArray[np.float64] | None = None
+    gripper_uncertainty: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for name in ("keypoint_names", "keypoint_groups", "keypoint_objects"):
@@ -183,7 +189,12 @@ class Demonstration:
             "gripper_closed": ((count, 2), np.bool_),
             "gripper_states": ((count, 2), np.uint8),
             "landmarks": ((count, 2, 21, 3), np.float64),
+            "keypoint_uncertainty": ((count, points), np.float64),
+            "gripper_uncertainty": ((count, 2), np.float64),
         }
+        for name in _UNCERTAINTIES:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(shapes[name][0], np.nan))
         for name, (shape, dtype) in shapes.items():
             value = getattr(self, name)
             if np.shape(value) != shape:
@@ -233,6 +244,10 @@ class Demonstration:
             raise DemonstrationError(
                 "gripper_openings must be finite and not negative wherever the gripper is not LOST"
             )
+        for name in _UNCERTAINTIES:
+            values = getattr(self, name)
+            if np.any(values < 0) or np.any(np.isinf(values)):
+                raise DemonstrationError(f"{name} must be metres, 0 or more, or nan where it is not known")
         for segment in self.segments:
             if segment.end > self.frame_count:
                 raise DemonstrationError(
@@ -348,11 +363,12 @@ class Demonstration:
         if file.attrs.get("format") != "pad_demonstration":
             raise DemonstrationError("this HDF5 file is no demonstration (its attribute `format` differs)")
         version = int(file.attrs["schema_version"])
-        if version != SCHEMA_VERSION:
+        if not 1 <= version <= SCHEMA_VERSION:
             raise DemonstrationError(
-                f"schema_version {version} is not known; this code reads {SCHEMA_VERSION}: parse it again"
+                f"schema_version {version} is not known; this code reads 1 to {SCHEMA_VERSION}: parse it again"
             )
-        arrays = {name: _array(file, name, dtype) for name, dtype in _ARRAYS.items()}
+        later = _UNCERTAINTIES if version == 1 else ()
+        arrays = {name: _array(file, name, dtype) for name, dtype in _ARRAYS.items() if name not in later}
         if len(arrays["stamps"]) > _MAX_FRAMES:
             raise DemonstrationError(f"{len(arrays['stamps'])} frames; at most {_MAX_FRAMES} are read")
         objects = _group(file, "object_poses")
@@ -443,7 +459,10 @@ _ARRAYS: dict[str, Any] = {
     "gripper_closed": np.bool_,
     "gripper_states": np.uint8,
     "landmarks": np.float64,
+    "keypoint_uncertainty": np.float64,
+    "gripper_uncertainty": np.float64,
 }
+_UNCERTAINTIES = ("keypoint_uncertainty", "gripper_uncertainty")
 
 
 def _hard(parent: h5py.Group, name: str) -> Any:

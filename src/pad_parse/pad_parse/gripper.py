@@ -17,6 +17,7 @@ from pad_parse.errors import ParseError
 from pad_parse.grasp_fit import GraspFit, fit_grasp
 from pad_parse.grasping import Body, Hold, find_holds, runs
 from pad_parse.hands.estimator import FINGERTIPS, INDEX_MCP, INDEX_TIP, MIDDLE_MCP, THUMB_TIP, WRIST
+from pad_parse.lifting.uncertainty import time_unseen
 from pad_parse.smoothing import mean_pose, smooth_scalars, smooth_trajectory
 
 BELIEVED = 0.5
@@ -207,12 +208,7 @@ def _around(tips: np.ndarray, object_poses: dict[str, np.ndarray], bodies: dict[
 
 def _near_sample(stamps: np.ndarray, believed: np.ndarray) -> np.ndarray:
     """(T,) bool: close enough to a believed observation for smoothing not to be a guess."""
-    known = stamps[believed]
-    if not len(known):
-        return np.zeros(len(stamps), dtype=bool)
-    after = np.searchsorted(known, stamps).clip(0, len(known) - 1)
-    before = np.maximum(after - 1, 0)
-    return np.asarray(np.minimum(np.abs(known[after] - stamps), np.abs(stamps - known[before])) < _SUPPORT)
+    return np.asarray(time_unseen(stamps, believed) < _SUPPORT)
 
 
 def _from_start(holds: list[Hold], name: str, arm: int, count: int) -> list[Hold]:

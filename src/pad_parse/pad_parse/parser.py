@@ -17,6 +17,7 @@ from pad_parse.gripper import GripperTrack, track_grippers
 from pad_parse.hands.estimator import INDEX_TIP, THUMB_TIP, HandEstimator
 from pad_parse.hands.onnx import OnnxHandEstimator
 from pad_parse.lifting.hand_fit import fit_hands
+from pad_parse.lifting.uncertainty import gripper_uncertainty, keypoint_uncertainty, time_unseen
 from pad_parse.observing import Observed, observe_colour, observe_with_depth
 from pad_parse.overlay import write_contact_sheet, write_overlay
 from pad_parse.proposal import arms_of_objects, corners_round_keypoints, propose_keypoints
@@ -107,6 +108,8 @@ def parse(
         source="\n".join([str(recording.path), *notes]),
         reference=observed.reference,
         segments=to_segments(spec.segments, observed.stamps),
+        keypoint_uncertainty=_keypoint_uncertainty(observed, grippers, keypoints, spec),
+        gripper_uncertainty=_gripper_uncertainty(observed, grippers),
         measures={
             **observed.measures,
             **_measures(observed, grippers, states, spec),
@@ -198,6 +201,55 @@ def _keypoints(observed: Observed, grippers: GripperTrack, task: TaskSpec) -> tu
         states[:, mine] = np.where(lost & known[:, None], int(KeypointState.FILLED), states[:, mine])
     keypoints[states == KeypointState.LOST] = np.nan
     return keypoints, states
+
+
+def _keypoint_uncertainty(
+    observed: Observed, grippers: GripperTrack, keypoints: np.ndarray, task: TaskSpec
+) -> np.ndarray:
+    """(T, N) m, nan where keypoints (T, N, 3) are LOST."""
+    owners = np.array(task.keypoint_objects)
+    unseen = np.zeros(keypoints.shape[:2])
+    for name, poses in observed.object_poses.items():
+        away = time_unseen(observed.stamps, np.isfinite(poses).all(axis=(1, 2)))
+        unseen[:, owners == name] = away[:, None]
+    camera = observed.camera.matrix
+    distance = _distance(observed, keypoints)
+    found = keypoint_uncertainty(distance, camera[0, 0], unseen, observed.measures.get("scale_error", 0.0))
+    for hold in grippers.holds:
+        # What the camera does not see but a visible hand holds is where the hand is.
+        span, mine = slice(hold.start, hold.end), owners == hold.object
+        by_hand = gripper_uncertainty(
+            distance[span, mine],
+            camera[0, 0],
+            observed.camera.width,
+            False,
+            0.0,
+            observed.measures.get("scale_error", 0.0),
+        )
+        seen = (grippers.states[span, hold.arm] == KeypointState.VISIBLE)[:, None]
+        found[span, mine] = np.where(seen, np.minimum(found[span, mine], by_hand), found[span, mine])
+    return np.where(np.isfinite(keypoints).all(axis=2), found, np.nan)
+
+
+def _gripper_uncertainty(observed: Observed, grippers: GripperTrack) -> np.ndarray:
+    """(T, 2) m, nan where LOST."""
+    seen = grippers.states == KeypointState.VISIBLE
+    unseen = np.stack([time_unseen(observed.stamps, seen[:, arm]) for arm in (0, 1)], axis=1)
+    found = gripper_uncertainty(
+        _distance(observed, grippers.poses[..., :3, 3]),
+        observed.camera.matrix[0, 0],
+        observed.camera.width,
+        grippers.closed,
+        unseen,
+        observed.measures.get("scale_error", 0.0),
+    )
+    return np.where(grippers.states == KeypointState.LOST, np.nan, found)
+
+
+def _distance(observed: Observed, points: np.ndarray) -> np.ndarray:
+    """(T, K) m along the optical axis of points (T, K, 3) in the task frame."""
+    pose = np.asarray(observed.camera.transform_camera_to_task)
+    return (points - pose[:3, 3]) @ pose[:3, 2]
 
 
 def _known(stamps: np.ndarray, found: np.ndarray, poses: np.ndarray) -> np.ndarray:

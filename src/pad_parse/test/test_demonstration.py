@@ -118,3 +118,21 @@ def test_links_and_huge_arrays_are_refused(demonstration, tmp_path):
     seal(path)
     with pytest.raises(DemonstrationError, match="elements"):
         Demonstration.load(path)
+
+
+def test_version_1_loads_with_unknown_uncertainty(demonstration, tmp_path):
+    path = demonstration.save(tmp_path / "old.demo.h5")
+    with h5py.File(path, "r+") as file:
+        file.attrs["schema_version"] = 1
+        del file["keypoint_uncertainty"], file["gripper_uncertainty"]
+    seal(path)
+    old = Demonstration.load(path)
+    assert np.isnan(old.keypoint_uncertainty).all() and np.isnan(old.gripper_uncertainty).all()
+    assert np.array_equal(old.keypoints, demonstration.keypoints, equal_nan=True)
+
+
+@pytest.mark.parametrize("bad", [-0.001, np.inf])
+def test_senseless_uncertainty_is_refused(demonstration, bad):
+    values = np.full(demonstration.gripper_states.shape, bad)
+    with pytest.raises(DemonstrationError, match="gripper_uncertainty must be metres"):
+        dataclasses.replace(demonstration, gripper_uncertainty=values)
