@@ -16,6 +16,8 @@ from pad_parse.errors import GeometryError
 FloatArray = NDArray[np.float64]
 
 _REFLECTION = np.array([1.0, -1.0, 1.0])
+_SMOOTHED_AT_ONCE = 1024
+"""Poses whose windows are in memory together."""
 
 
 def make_pose(rotation: ArrayLike, translation: ArrayLike) -> FloatArray:
@@ -226,19 +228,24 @@ def smooth_poses(poses: ArrayLike, sigma: float, weights: ArrayLike | None = Non
     if sigma <= 0 or count < 3:
         return p.copy()
     reach = max(1, int(np.ceil(3 * sigma)))
+    offsets = np.arange(-reach, reach + 1)
+    gaussian = np.exp(-0.5 * (offsets / sigma) ** 2)
     result = p.copy()
-    for i in range(count):
-        half = min(reach, i, count - 1 - i)
-        window = slice(i - half, i + half + 1)
-        kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2) * w[window]
-        if half == 0 or kernel.sum() <= 1e-12:
-            continue
-        kernel /= kernel.sum()
-        rotation = p[i, :3, :3]
+    for first in range(0, count, _SMOOTHED_AT_ONCE):
+        at = np.arange(first, min(first + _SMOOTHED_AT_ONCE, count))
+        half = np.minimum(reach, np.minimum(at, count - 1 - at))
+        inside = np.abs(offsets) <= half[:, None]
+        window = np.where(inside, at[:, None] + offsets, at[:, None])
+        kernel = np.where(inside, gaussian * w[window], 0.0)
+        total = kernel.sum(axis=1)
+        moved = (half > 0) & (total > 1e-12)
+        at, window, kernel = at[moved], window[moved], (kernel[moved] / total[moved, None])
+        around = p[window]
+        rotation = p[at, :3, :3]
         for _ in range(3):
-            step = kernel @ rotation_log(rotation.T @ p[window, :3, :3])
-            rotation = rotation @ rotation_exp(step)
-        result[i] = make_pose(rotation, kernel @ p[window, :3, 3])
+            steps = rotation_log(np.swapaxes(rotation, -1, -2)[:, None] @ around[..., :3, :3])
+            rotation = rotation @ rotation_exp(np.einsum("tk,tki->ti", kernel, steps))
+        result[at] = make_pose(rotation, np.einsum("tk,tki->ti", kernel, around[..., :3, 3]))
     return result
 
 
