@@ -67,7 +67,9 @@ class SceneSampler:
         scenes = self._scenes(np.array([self._apart[index] for index in indices], dtype=np.int64))
         out = {name: geometry.yaw_pose(*scenes[:, i].T) for i, name in enumerate(self._names)}
         if self._obstacles:
-            places = np.stack([self._obstacle_places(i, s) for i, s in zip(indices, scenes, strict=True)])
+            places = np.empty((len(indices), len(self._obstacles), 2))
+            for place, index, scene in zip(places, indices, scenes, strict=True):
+                place[:] = self._obstacle_places(index, scene)
             for number, name in enumerate(self._obstacles):
                 out[name] = geometry.yaw_pose(places[:, number, 0], places[:, number, 1], 0.0)
         return out

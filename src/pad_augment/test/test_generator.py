@@ -252,6 +252,12 @@ def test_scenes_cover_the_regions_evenly(demo: Demonstration) -> None:
     assert not np.array_equal(SceneSampler(demo.task, 1)(17)["cup"], scenes(17)["cup"])
 
 
+def test_no_scenes_can_be_asked_for_whatever_stands_in_the_way(demo: Demonstration) -> None:
+    # A block of which all scenes were accepted asks where its rejected ones stood.
+    places = SceneSampler(demo.task, 0, obstacles=["pole"]).many([])
+    assert {name: poses.shape for name, poses in places.items()} == dict.fromkeys(["bottle", "cup", "pole"], (0, 4, 4))
+
+
 def test_a_dataset_is_whole_or_not_there(demo: Demonstration, dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "precious.txt").write_text("keep")
