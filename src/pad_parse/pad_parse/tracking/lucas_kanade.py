@@ -8,19 +8,40 @@ from numpy.typing import NDArray
 
 from pad_parse.errors import TrackingError
 from pad_parse.tracking import anchors, flow
+from pad_parse.tracking.local_motion import LocalMotion
 from pad_parse.tracking.point_tracker import TrackResult
+from pad_parse.tracking.rigid_groups import fit_affine
+from pad_parse.tracking.support import find_features
 
+_SUPPORT = 48
+_SUPPORT_REACH = 45
+_CERTAIN_AGREEMENT = 0.94
 _BACKWARD_TOLERANCE = 1.5
-_AGREEMENT = 0.75
-_NEIGHBOURS = 6
+_AGREEMENT, _STRONG_AGREEMENT = 0.75, 0.88
+_LEAST_AGREEMENT = 0.5
+"""Agreement that is asked of a patch which is hardly above the noise."""
+_REACH = 12.0
+_HELD = 2.0
+_FASTEST = 30.0
+_FEATURES = 500
+_CONSISTENT = 4.0
+"""A point this far (px) from where its neighbours say that it is must have been followed there to be believed."""
+_LEAST_WITNESSES = 0.1
+_LEAST_VOUCHING = 4
+_SEARCH_SHARE = 0.2
+"""With fewer points seen than this share, they are searched for in the whole image."""
+_SEARCH_EVERY = 5
+_LEAST_MATCHES = 8
 
 
 class LucasKanadeTracker:
     """Follows single points by pyramidal Lucas-Kanade flow; a `PointTracker`.
 
-    A point is visible if the flow forwards and back returns to it, and the patch that it started with, warped as its
-    neighbours moved, agrees with the image at its new place. A point that is not visible keeps its last place and is
-    tried again there (shifted as its neighbours move), so that it says *lost* and does not drift.
+    A point is visible if the patch that it started with, warped as its neighbours moved, agrees with the image at its
+    new place, and if that place either is where its neighbours say (robust local affine maps; further corners near the
+    points serve as neighbours too) or was reached by flow that returns to its beginning. A point that is not visible
+    is carried along by its neighbours and tried again there, so that it says *lost* and does not drift. When nearly all
+    are lost, local features find the first image again.
     """
 
     def __init__(self) -> None:
@@ -43,50 +64,161 @@ class LucasKanadeTracker:
             raise TrackingError(
                 f"point {int(np.argmax(outside))} at {points[outside][0]} is outside the {size[0]} x {size[1]} image"
             )
-        self._first = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        self._last = self._first
-        self._origin = points
-        self._points = points.copy()
-        self._visible = np.ones(len(points), bool)
+        grey = _prepared(rgb)
+        self._first = self._last = grey
+        self._count = len(points)
+        self._origin = np.concatenate(
+            [points, find_features(grey, _surroundings(grey.shape, points), _SUPPORT, points)]
+        )
+        count = len(self._origin)
+        self._points = self._origin.copy()
+        self._velocity = np.zeros((count, 2))
+        # How far each visible point is from where its neighbours say, and how that changes from image to image.
+        self._off, self._leaving = np.zeros((count, 2)), np.zeros((count, 2))
+        self._visible = np.ones(count, bool)
+        self._motion = LocalMotion(self._origin)
+        self._cache = anchors.PatchCache(count)
+        self._needed = _needed_agreement(rgb, grey, self._origin)
+        self._blind = 0
+        self._landmarks = cv2.ORB_create(_FEATURES).detectAndCompute(grey, None)
 
     def step(self, rgb: NDArray[np.uint8], stamp: float) -> list[TrackResult]:
         """See `PointTracker.step`; one result per image."""
         if self._last is None:
             raise TrackingError("the tracker was not started; call start(rgb, points) first")
-        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        if grey.shape != self._first.shape:
-            raise TrackingError(f"the image size changed from {self._first.shape} to {grey.shape} (H, W)")
-        moved, forwards = flow.track(self._last, grey, self._points)
-        back, backwards = flow.track(grey, self._last, moved, self._points)
-        followed = forwards & backwards & (np.linalg.norm(back - self._points, axis=1) < _BACKWARD_TOLERANCE)
-        followed &= self._visible
-        warps, guess = self._neighbourhood(moved, followed)
-        predicted = np.where(followed[:, None], moved, guess)
-        everything = np.arange(len(predicted))
-        refined, agreement = anchors.refine(
-            [self._first], np.zeros_like(everything), self._origin, warps, grey, predicted
-        )
-        self._visible = (agreement > _AGREEMENT) & (np.linalg.norm(refined - predicted, axis=1) < 12)
-        self._points = np.where(self._visible[:, None], refined, predicted)
-        self._last = grey
-        return [TrackResult(stamp, self._points.copy(), self._visible.copy(), np.clip(agreement, 0, 1) * self._visible)]
+        if rgb.shape[:2] != self._first.shape:
+            raise TrackingError(f"the image size changed from {self._first.shape} to {rgb.shape[:2]} (H, W)")
+        grey = _prepared(rgb)
+        moved, followed = self._flow(grey)
+        # Flow may follow what has moved in front: it says where to look, not how the view has changed.
+        _, guess, _ = self._motion.fit(moved, followed)
+        refined, agreement, visible = self._refined(grey, self._motion.linear, guess, moved, followed)
+        linear, guess, _ = self._motion.fit(refined, visible)
+        if np.mean(visible) < _SEARCH_SHARE:
+            self._blind += 1
+            found = self._searched(grey) if self._blind % _SEARCH_EVERY == 0 else None
+            if found is not None:
+                self._motion.place(found)
+                guess = self._origin @ found[:, :2].T + found[:, 2]
+                refined, agreement, visible = self._refined(
+                    grey, self._motion.linear, guess, guess, np.zeros_like(visible)
+                )
+                linear, guess, _ = self._motion.fit(refined, visible)
+        else:
+            self._blind = 0
+        self._motion.accept(linear, refined, visible)
+        points = np.where(visible[:, None], refined, guess)
+        self._velocity = np.clip(0.5 * self._velocity + 0.5 * (points - self._points), -_FASTEST, _FASTEST)
+        self._points, self._visible, self._last = points, visible, grey
+        shown = visible[: self._count].copy()
+        return [
+            TrackResult(stamp, points[: self._count].copy(), shown, np.maximum(agreement[: self._count], 0) * shown)
+        ]
 
-    def _neighbourhood(
-        self, moved: NDArray[np.float64], followed: NDArray[np.bool_]
+    def _flow(self, grey: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Where the visible points went (M, 2), and which of them flow that returns to its beginning (M,)."""
+        assert self._last is not None
+        index = np.flatnonzero(self._visible)
+        before = self._points[index]
+        there, found = flow.track(self._last, grey, before, before + self._velocity[index])
+        back, returned = flow.track(grey, self._last, there, before)
+        found &= returned & (np.linalg.norm(back - before, axis=1) < _BACKWARD_TOLERANCE)
+        # An edge that passes in front takes points along with a jerk that the others do not feel.
+        jerk = np.linalg.norm(there - before - self._velocity[index], axis=1)
+        if np.any(found):
+            found &= jerk < max(_CONSISTENT, 4.0 * float(np.median(jerk[found])))
+        moved, followed = self._points + self._velocity, np.zeros(len(self._points), bool)
+        moved[index[found]], followed[index[found]] = there[found], True
+        return moved, followed
+
+    def _refined(
+        self,
+        grey: NDArray[np.uint8],
+        linear: NDArray[np.float64],
+        guess: NDArray[np.float64],
+        moved: NDArray[np.float64],
+        followed: NDArray[np.bool_],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Places (M, 2) by the first image's patches, their agreement (M,), and which are believed (M,)."""
+        predicted = np.where(followed[:, None], moved, guess)
+        refined, agreement = self._compared(grey, linear, predicted, np.arange(len(predicted)))
+        near = (agreement > self._needed) & (np.linalg.norm(refined - predicted, axis=1) < _REACH)
+        # Points that were followed vouch for those that come back.
+        vouching = near & followed
+        vouching = vouching if np.count_nonzero(vouching) >= _LEAST_VOUCHING else near
+        _, guess, witnesses = self._motion.fit(refined, vouching)
+        # Once more where the neighbours, now better known, point elsewhere.
+        again = np.flatnonzero(~near & (np.linalg.norm(guess - predicted, axis=1) > 1.0))
+        if again.size:
+            refined[again], agreement[again] = self._compared(grey, linear, guess[again], again)
+            near[again] = agreement[again] > self._needed[again]
+        off = refined - guess
+        held = followed & (np.linalg.norm(refined - moved, axis=1) < _HELD) & (agreement > _CERTAIN_AGREEMENT)
+        # On an object of its own a point leaves its neighbours steadily; something in front drags it off at once.
+        held &= np.linalg.norm(off - self._off - self._leaving, axis=1) < _CONSISTENT
+        alike = (np.linalg.norm(off, axis=1) < _CONSISTENT) & (
+            (witnesses > _LEAST_WITNESSES) | (agreement > _STRONG_AGREEMENT)
+        )
+        believed = near & (held | alike)
+        self._leaving = np.where((believed & self._visible)[:, None], off - self._off, 0.0)
+        self._off = np.where(believed[:, None], off, self._off)
+        return refined, agreement, believed
+
+    def _compared(
+        self,
+        grey: NDArray[np.uint8],
+        linear: NDArray[np.float64],
+        predicted: NDArray[np.float64],
+        index: NDArray[np.intp],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Per point the linear map from the first image (N, 2, 2), and where its neighbours say that it is (N, 2)."""
-        count = len(moved)
-        warps = np.tile(np.eye(2), (count, 1, 1))
-        guess = self._points.copy()
-        good = np.flatnonzero(followed)
-        for i in range(count):
-            near = good[np.argsort(np.linalg.norm(self._origin[good] - self._origin[i], axis=1))[:_NEIGHBOURS]]
-            if near.size < 3:
-                continue
-            a, b = self._origin[near], moved[near]
-            matrix, inliers = cv2.estimateAffinePartial2D(a, b, method=cv2.LMEDS)
-            if matrix is None or np.count_nonzero(inliers) < 3:
-                continue
-            warps[i] = matrix[:, :2]
-            guess[i] = matrix[:, :2] @ self._origin[i] + matrix[:, 2]
-        return warps, guess
+        """Pixels (m, 2) and agreement (m,) of the points `index` (m,) near `predicted` (m, 2)."""
+        pixels, agreement = predicted.copy(), np.full(len(index), -1.0)
+        fine = np.flatnonzero(anchors.comparable(linear[index]))
+        chosen = index[fine]
+        patches = self._cache.patches(
+            chosen, [self._first], np.zeros_like(chosen), self._origin[chosen], linear[chosen]
+        )
+        pixels[fine], agreement[fine] = anchors.compare(patches, grey, predicted[fine])
+        return pixels, agreement
+
+    def _searched(self, grey: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """Affine map (2, 3) of the first image by local features, or None."""
+        known, described = self._landmarks
+        keys, seen = cv2.ORB_create(_FEATURES).detectAndCompute(grey, None)
+        if described is None or seen is None:
+            return None
+        matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(described, seen)
+        if len(matches) < _LEAST_MATCHES:
+            return None
+        fit = fit_affine(
+            np.array([known[m.queryIdx].pt for m in matches]), np.array([keys[m.trainIdx].pt for m in matches])
+        )
+        if fit is None or np.count_nonzero(fit[1]) < _LEAST_MATCHES:
+            return None
+        return fit[0]
+
+
+def _prepared(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey and a little blurred (H, W): camera noise would otherwise decide weak corners."""
+    return np.asarray(cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (3, 3), 0))
+
+
+def _surroundings(shape: tuple[int, ...], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    mask = np.zeros(shape, np.uint8)
+    for u, v in np.round(points).astype(int):
+        cv2.circle(mask, (int(u), int(v)), _SUPPORT_REACH, 1, -1)
+    return np.asarray(mask, dtype=bool)
+
+
+def _needed_agreement(
+    rgb: NDArray[np.uint8], grey: NDArray[np.uint8], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(M,) correlation to ask for: noise in both images lowers that of a weak patch, also at its true place."""
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    raw = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    # Robust noise of the raw image, times what the blur leaves of it.
+    noise = 0.375 * float(np.median(np.abs(cv2.filter2D(raw, -1, kernel)))) / 0.6745 / 6.0
+    size = (anchors.PATCH, anchors.PATCH)
+    spread = np.array([cv2.getRectSubPix(grey, size, (float(u), float(v))).std() for u, v in points])
+    best = 1.0 - (noise / np.maximum(spread, 1e-3)) ** 2
+    return np.clip(_AGREEMENT * best, _LEAST_AGREEMENT, _AGREEMENT)
