@@ -217,8 +217,16 @@ class ObjectTracker:
 
     def _step_rigid(self, image: Image, stamp: float) -> None:
         assert self._last is not None
-        tracks = list(self._rigid.values())
-        predicted = [track.predicted_pose(stamp) for track in tracks]
+        waiting = []
+        for track in self._rigid.values():
+            guess = track.predicted_pose(stamp)
+            if track.follow(image, stamp, guess):
+                track.replenish(image)
+            else:
+                waiting.append((track, guess))
+        if not waiting:
+            return
+        tracks, predicted = zip(*waiting, strict=True)
         chosen, guesses = zip(*(t.flow_points(p) for t, p in zip(tracks, predicted, strict=True)), strict=True)
         last = [t.last_pixels(c) for t, c in zip(tracks, chosen, strict=True)]
         flowed, found = flow.track(self._last, image.grey, np.concatenate(last), np.concatenate(guesses))

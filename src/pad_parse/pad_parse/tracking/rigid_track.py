@@ -24,6 +24,8 @@ _AGREEMENT = 0.7
 _OCCLUDED = 0.015
 """Something this much (m) in front of a point hides it."""
 _AT_ITS_PLACE = 0.008
+_STEADY = 0.7
+"""With this share of the points that were seen last, the prediction was good enough."""
 _REACH = 7.0
 """Refined pixels further than this from the prediction are no match."""
 _WEAK_FRAMES = 12
@@ -45,13 +47,27 @@ class Image:
     depth: NDArray[np.float32]
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Points that were found by their patches: `compared` (m,) and `kept` (k,) indices, pixels (k, 2), and the pose."""
+
+    compared: NDArray[np.intp]
+    kept: NDArray[np.intp]
+    pixels: NDArray[np.float64]
+    fit: PoseFit
+
+    @property
+    def count(self) -> int:
+        return int(np.count_nonzero(self.fit.inliers))
+
+
 class RigidTrack:
     """Follows one object; poses are object frame -> optical frame.
 
-    Each image: constant-velocity prediction; optical flow from the last image; a robust pose from pixels and depth;
-    then all points that face the camera are compared with the patch they were defined by, warped to that pose, which
-    removes drift; the final pose rests on those that agree. With too few the object is lost: its pose is held and it
-    is searched for.
+    Each image: from the constant-velocity prediction all points that face the camera are compared with the patch they
+    were defined by, warped to that pose, which removes drift; the pose rests on those that agree. Where the prediction
+    was not good enough, optical flow from the last image and a robust pose from it give a better one to start from.
+    With too few points the object is lost: its pose is held and it is searched for.
     """
 
     def __init__(
@@ -113,6 +129,19 @@ class RigidTrack:
         """Pixels (m, 2) of the chosen points in the last image."""
         return self._pixels[chosen]
 
+    def follow(self, image: Image, stamp: float, predicted: NDArray[np.float64]) -> bool:
+        """Take one image if the prediction leads to nearly all points that were seen last; else change nothing."""
+        if self.lost or self._weak:
+            return False
+        found = self._found(image, predicted)
+        if found is None or found.count < _STEADY * np.count_nonzero(self.seen):
+            return False
+        if not self._plausible(found.fit.pose, stamp):
+            return False
+        self._frames += 1
+        self._adopt(found, predicted, stamp)
+        return True
+
     def update(
         self,
         image: Image,
@@ -125,20 +154,18 @@ class RigidTrack:
         """Take one image: `flowed` (m, 2) px and `found` (m,) say where the `chosen` points went."""
         self._frames += 1
         coarse = None if self.lost else self._coarse(image, predicted, chosen[found], flowed[found])
-        start = predicted if coarse is None else coarse.pose
-        fit = self._refined(image, start)
-        if fit is None and coarse is not None:
-            fit = self._refined(image, predicted)
-        if fit is None and self.lost:
+        best = self._found(image, predicted if coarse is None else coarse.pose)
+        if coarse is not None:
+            other = self._found(image, predicted)
+            if best is None or (other is not None and other.count > best.count):
+                best = other
+        if best is None and self.lost:
             self._frames_lost += 1
             if self._frames_lost % _SEARCH_EVERY == 1:
-                found_pose = self._search(image)
-                fit = None if found_pose is None else self._refined(image, found_pose)
-        if fit is not None and (self.lost or self._plausible(fit.pose, stamp)):
-            self._accept(fit.pose, predicted, stamp)
-            self._weak = 0
-            expected = max(_LEAST_SEEN, 0.5 * np.count_nonzero(self.support.facing(self.pose)))
-            self.confidence = float(np.clip(np.count_nonzero(self.seen) / expected, 0.0, 1.0))
+                searched = self._search(image)
+                best = None if searched is None else self._found(image, searched)
+        if best is not None and (self.lost or self._plausible(best.fit.pose, stamp)):
+            self._adopt(best, predicted, stamp)
         elif (
             coarse is not None
             and self._weak < _WEAK_FRAMES
@@ -154,6 +181,19 @@ class RigidTrack:
             self.confidence = 0.3
         else:
             self._lose(stamp)
+
+    def _adopt(self, found: _Found, predicted: NDArray[np.float64], stamp: float) -> None:
+        fit = found.fit
+        self.seen = np.zeros(len(self.support), bool)
+        self.seen[found.kept[fit.inliers]] = True
+        self._pixels = self._project(fit.pose, np.arange(len(self.support)))
+        self._pixels[found.kept] = found.pixels
+        self.support.misses[found.compared] += 1
+        self.support.misses[self.seen] = 0
+        self._accept(fit.pose, predicted, stamp)
+        self._weak = 0
+        expected = max(_LEAST_SEEN, 0.5 * np.count_nonzero(self.support.facing(self.pose)))
+        self.confidence = float(np.clip(np.count_nonzero(self.seen) / expected, 0.0, 1.0))
 
     def replenish(self, image: Image) -> None:
         """Define new support features where the object has turned a new side to the camera."""
@@ -235,54 +275,34 @@ class RigidTrack:
                     fit = other
         return fit if np.count_nonzero(fit.inliers) >= 4 else None
 
-    def _refined(self, image: Image, start: NDArray[np.float64]) -> PoseFit | None:
-        """Pose from the anchored patches around `start`; sets `seen` and the pixels if enough of them agree."""
-        pose = start
-        fit = None
+    def _found(self, image: Image, start: NDArray[np.float64]) -> _Found | None:
+        """Pose from the anchored patches around `start`, if enough of them agree."""
+        pose, found = start, None
+        support = self.support
         for _ in range(2):
-            p = geometry.transform_points(pose, self.support.points)
+            p = geometry.transform_points(pose, support.points)
             pixels = geometry.project(p, self._matrix)
-            # The farthest sample of a small window: a neighbouring edge in front hides nothing yet.
-            windows = depth_windows(image.depth, pixels, 1)
-            windows[np.all(np.isnan(windows), axis=1)] = np.inf
-            hidden = np.nanmax(windows, axis=1) < p[:, 2] - _OCCLUDED
-            comparable = self.support.facing(pose) & ~hidden
-            chosen = np.flatnonzero(comparable)
+            chosen = np.flatnonzero(support.facing(pose) & ~_hidden(image.depth, pixels, p[:, 2]))
+            warps = support.warps(pose, self._matrix, chosen)
+            fine = anchors.comparable(warps)
+            chosen, warps = chosen[fine], warps[fine]
             if chosen.size < _LEAST_SEEN:
                 return None
-            refined, score = anchors.refine(
-                [view.grey for view in self.support.views],
-                self.support.view[chosen],
-                self.support.anchors[chosen],
-                self.support.warps(pose, self._matrix, chosen),
-                image.grey,
-                pixels[chosen],
-            )
+            refined, score = anchors.compare(support.patches(chosen, warps), image.grey, pixels[chosen])
             agrees = (score > _AGREEMENT) & (np.linalg.norm(refined - pixels[chosen], axis=1) < _REACH)
             if np.count_nonzero(agrees) < _LEAST_SEEN:
                 return None
-            kept = chosen[agrees]
-            depth = median_depth(image.depth, refined[agrees], 1)
-            fit = fit_pose(self.support.points[kept], refined[agrees], depth, self._matrix, pose, tolerance=2.0)
+            kept, refined = chosen[agrees], refined[agrees]
+            depth = median_depth(image.depth, refined, 1)
+            fit = fit_pose(support.points[kept], refined, depth, self._matrix, pose, tolerance=2.0)
             if np.count_nonzero(fit.inliers) < max(_LEAST_SEEN, 0.4 * kept.size):
                 return None
-            moved = geometry.project(geometry.transform_points(fit.pose, self.support.points[kept]), self._matrix)
-            shift = np.nanmax(np.linalg.norm(moved - pixels[kept], axis=1))
+            found = _Found(chosen, kept, refined, fit)
+            moved = self._project(fit.pose, kept)
             pose = fit.pose
-            if shift < 2.5:
+            if np.nanmax(np.linalg.norm(moved - pixels[kept], axis=1)) < 2.5:
                 break
-        assert fit is not None
-        self.seen = np.zeros(len(self.support), bool)
-        self.seen[kept[fit.inliers]] = True
-        self._pixels = np.where(
-            self.seen[:, None],
-            self._pixels,
-            geometry.project(geometry.transform_points(pose, self.support.points), self._matrix),
-        )
-        self._pixels[kept] = refined[agrees]
-        self.support.misses[chosen] += 1
-        self.support.misses[self.seen] = 0
-        return fit
+        return found
 
     def _plausible(self, pose: NDArray[np.float64], stamp: float) -> bool:
         centre = geometry.transform_points(self.pose, self._centre)
@@ -365,6 +385,14 @@ class RigidTrack:
 
     def _project(self, pose: NDArray[np.float64], chosen: NDArray[np.intp]) -> NDArray[np.float64]:
         return geometry.project(geometry.transform_points(pose, self.support.points[chosen]), self._matrix)
+
+
+def _hidden(depth: NDArray[np.float32], pixels: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(M,) bool: something is in front of points at `pixels` (M, 2) and depth z (M,)."""
+    # The farthest sample of a small window: a neighbouring edge in front hides nothing yet.
+    farthest = np.fmax.reduce(depth_windows(depth, pixels, 1), axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(farthest < z - _OCCLUDED)
 
 
 def _moved(

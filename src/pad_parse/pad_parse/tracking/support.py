@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pad_parse import geometry
+from pad_parse.tracking.anchors import PatchCache
 
 _FEATURE_DISTANCE = 6
 _FEATURE_QUALITY = 0.01
@@ -99,6 +100,7 @@ class Support:
     view: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
     anchors: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
     misses: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
+    _cache: PatchCache = field(default_factory=PatchCache)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -117,6 +119,7 @@ class Support:
         self.view = np.concatenate([self.view, np.full(len(points), len(self.views) - 1, np.intp)])
         self.anchors = np.concatenate([self.anchors, pixels])
         self.misses = np.concatenate([self.misses, np.zeros(len(points), np.intp)])
+        self._cache.extend(len(points))
 
     def drop(self, worst: NDArray[np.bool_]) -> None:
         """Forget points (M,) bool, never a keypoint, and the views that no point uses any more."""
@@ -124,9 +127,16 @@ class Support:
         keep[: self.keypoint_count] = True
         self.points, self.normals, self.anchors = self.points[keep], self.normals[keep], self.anchors[keep]
         self.view, self.misses = self.view[keep], self.misses[keep]
+        self._cache.keep(keep)
         used = np.unique(np.concatenate([[0], self.view])).astype(np.intp)
         self.views = [self.views[i] for i in used]
         self.view = np.searchsorted(used, self.view).astype(np.intp)
+
+    def patches(self, chosen: NDArray[np.intp], warps: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """The patches (m, CELL, CELL) of the `chosen` points (m,) under their `warps` (m, 2, 2)."""
+        return self._cache.patches(
+            chosen, [view.grey for view in self.views], self.view[chosen], self.anchors[chosen], warps
+        )
 
     def facing(self, pose: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(M,) bool: the surface at the point is turned to the camera when the object is at `pose` (object
