@@ -142,8 +142,8 @@ def test_ray_gives_the_same(undisturbed: str, tmp_path: Path) -> None:
 
 
 def test_what_a_dataset_says_of_rejected_scenes(tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"obstacles": 4})
-    report = generate(pour_scene.demonstration(), pour_scene.PROFILE, tmp_path / "a", 4, 5, config=config)
+    config = CONFIG.model_copy(update={"obstacles": 2})
+    report = generate(pour_scene.demonstration(), pour_scene.PROFILE, tmp_path / "a", 3, 5, config=config)
     dataset = Dataset.open(tmp_path / "a")
     assert len(dataset.rejected_causes) == len(dataset.rejected_poses) == sum(report.rejections.values())
     assert report.attempted == report.accepted + len(dataset.rejected_causes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pad_augment.generator import SceneWork, generate
 from pad_augment.kinematics import Robot
 from pad_augment.planning.dynamics import joint_spline, limit_ratios
-from pad_augment.scene_plan import ScenePlan
+from pad_augment.scene_plan import Disturbance, ScenePlan
 from pad_augment.skills import Take, Work
 from pad_bringup.bench.augment import source
 from pad_bringup.bench.augment.time_optimal import shortest_duration
@@ -100,7 +100,8 @@ def _look(worst: Worst, work: SceneWork, robot: Robot, plan: ScenePlan) -> None:
         raise TypeError("the pour is two grasps and one skill in sync")
     parts, grips = skill.parts, take.grips
     in_sync = np.flatnonzero((plan.kinds == SegmentKind.SYNC_SKILL).all(axis=1))
-    if parts[0] is not None and parts[1] is not None and len(in_sync):
+    as_planned = plan.disturbance == Disturbance.NONE  # a push sets the hands apart on purpose
+    if parts[0] is not None and parts[1] is not None and len(in_sync) and as_planned:
         hands = plan.plan.poses[in_sync[-1]]
         shown = geometry.inverse(parts[0].poses[-1]) @ parts[1].poses[-1]
         worst.sync.append(_apart(geometry.inverse(hands[0]) @ hands[1], shown))
