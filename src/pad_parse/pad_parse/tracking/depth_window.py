@@ -10,14 +10,17 @@ def depth_windows(depth: NDArray[np.float32], pixels: NDArray[np.float64], radiu
     """Depths (M, (2 radius + 1)^2) in metres around pixels (M, 2); nan where invalid or outside the image (H, W)."""
     height, width = depth.shape
     with np.errstate(invalid="ignore"):
-        inside = np.all(np.isfinite(pixels) & (np.abs(pixels) < 1e6), axis=1)
-    centre = np.round(np.where(inside[:, None], pixels, -1e6)).astype(int)
+        inside = np.all((pixels > -radius - 1) & (pixels < [width + radius, height + radius]), axis=1)
+    centre = np.round(np.where(inside[:, None], pixels, -2.0 * radius - 2.0)).astype(np.intp)
     step = np.arange(-radius, radius + 1)
-    dv, du = (a.ravel() for a in np.meshgrid(step, step, indexing="ij"))
-    u, v = centre[:, :1] + du, centre[:, 1:] + dv
-    valid = (u >= 0) & (v >= 0) & (u < width) & (v < height)
-    values = depth[np.clip(v, 0, height - 1), np.clip(u, 0, width - 1)].astype(np.float64)
-    return np.where(valid & (values > 0) & np.isfinite(values), values, np.nan)
+    u, v = centre[:, :1] + step, centre[:, 1:] + step
+    index = (np.clip(v, 0, height - 1) * width)[:, :, None] + np.clip(u, 0, width - 1)[:, None, :]
+    values = np.take(depth, index).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        valid = (values > 0) & (values < np.inf)
+    valid &= ((v >= 0) & (v < height))[:, :, None] & ((u >= 0) & (u < width))[:, None, :]
+    values[~valid] = np.nan
+    return values.reshape(len(pixels), -1)
 
 
 def median_depth(depth: NDArray[np.float32], pixels: NDArray[np.float64], radius: int = 2) -> NDArray[np.float64]:

@@ -46,6 +46,7 @@ def fit_pose(
     *,
     prior_noise: tuple[float, float] = (0.05, 0.5),
     tolerance: float = PIXEL_TOLERANCE,
+    reach: float = 12.0,
     iterations: int = 8,
 ) -> PoseFit:
     """Refine a pose so that the points fall on their pixels and depths (robust Gauss-Newton on SE(3)).
@@ -58,6 +59,7 @@ def fit_pose(
         initial: (4, 4) object -> optical; also the mean of a weak prior.
         prior_noise: standard deviation of that prior, (metres, radians).
         tolerance: pixels beyond which a point has no say at the end.
+        reach: pixels beyond which it has none at the beginning.
     """
     fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
     rotation, shift = np.array(initial[:3, :3]), np.array(initial[:3, 3])
@@ -74,7 +76,7 @@ def fit_pose(
     jacobian[2, :, 5] = 1 / _DEPTH_NOISE
     for k in range(iterations):
         # Start forgiving, so that a poor guess can still pull the group in; end strict.
-        width = max(tolerance / _PIXEL_NOISE, 12.0 * 0.5**k)
+        width = max(tolerance, reach * 0.5**k) / _PIXEL_NOISE
         p = points @ rotation.T + shift
         z = np.maximum(p[:, 2], 1e-3)
         x_ratio, y_ratio = p[:, 0] / z, p[:, 1] / z
@@ -104,11 +106,12 @@ def fit_pose(
         step = -np.linalg.solve(hessian, weighted.T @ residual.ravel() + prior * offset)
         turn = cv2.Rodrigues(step[:3])[0]
         rotation, shift = turn @ rotation, turn @ (shift - pivot) + pivot + step[3:]
-        if k >= 3 and np.abs(step).max() < 1e-5:
+        if reach * 0.5**k <= tolerance and np.abs(step).max() < 1e-4:
             break
     # Products of many rotations drift off the group.
     u, _, vt = np.linalg.svd(rotation)
-    pose = geometry.make_pose(u @ vt, shift)
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = u @ vt, shift
     return score_pose(points, pixels, depth, matrix, pose, tolerance)
 
 

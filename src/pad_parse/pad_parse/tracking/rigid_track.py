@@ -116,8 +116,7 @@ class RigidTrack:
         dt = float(np.clip(stamp - self._stamp, 0.0, 0.2))
         if self.lost:
             return self.pose
-        centre = geometry.transform_points(self.pose, self._centre)
-        return _moved(self.pose, centre, self._angular * dt, self._linear * dt)
+        return _moved(self.pose, self._at(self.pose), self._angular * dt, self._linear * dt)
 
     def flow_points(self, predicted: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Indices of the points to follow by flow (m,), and a guess of where they go (m, 2)."""
@@ -294,7 +293,7 @@ class RigidTrack:
                 return None
             kept, refined = chosen[agrees], refined[agrees]
             depth = median_depth(image.depth, refined, 1)
-            fit = fit_pose(support.points[kept], refined, depth, self._matrix, pose, tolerance=2.0)
+            fit = fit_pose(support.points[kept], refined, depth, self._matrix, pose, tolerance=2.0, reach=_REACH)
             if np.count_nonzero(fit.inliers) < max(_LEAST_SEEN, 0.4 * kept.size):
                 return None
             found = _Found(chosen, kept, refined, fit)
@@ -305,31 +304,39 @@ class RigidTrack:
         return found
 
     def _plausible(self, pose: NDArray[np.float64], stamp: float) -> bool:
-        centre = geometry.transform_points(self.pose, self._centre)
-        step = float(np.linalg.norm(geometry.transform_points(pose, self._centre) - centre))
-        angle = float(geometry.rotation_angle(self.pose, pose))
+        shift, turn = self._between(self.pose, pose)
         scale = max(1.0, (stamp - self._stamp) / 0.1)
-        return step < _MOST_STEP[0] * scale and angle < _MOST_STEP[1] * scale
+        return bool(
+            np.linalg.norm(shift) < _MOST_STEP[0] * scale and np.linalg.norm(turn) < min(_MOST_STEP[1] * scale, np.pi)
+        )
 
     def _accept(self, pose: NDArray[np.float64], predicted: NDArray[np.float64], stamp: float) -> None:
-        centre = geometry.transform_points(pose, self._centre)
-        surprise = float(np.linalg.norm(centre - geometry.transform_points(predicted, self._centre)))
-        surprise += 0.05 * float(geometry.rotation_angle(predicted, pose))
         if self.lost:
             self._linear[:], self._angular[:] = 0.0, 0.0
         else:
             # Small differences to the prediction are mostly noise, large ones are motion.
-            pose = geometry.interpolate_pose(predicted, pose, float(np.clip(0.4 + surprise / 0.004, 0.0, 1.0)))
+            shift, turn = self._between(predicted, pose)
+            surprise = float(np.linalg.norm(shift) + 0.05 * np.linalg.norm(turn))
+            share = float(np.clip(0.4 + surprise / 0.004, 0.0, 1.0))
+            pose = _moved(predicted, self._at(predicted), share * turn, share * shift)
             dt = max(stamp - self._stamp, 1e-3)
-            centre = geometry.transform_points(pose, self._centre)
-            linear = (centre - geometry.transform_points(self.pose, self._centre)) / dt
-            angular = geometry.rotation_log(pose[:3, :3] @ self.pose[:3, :3].T) / dt
-            self._linear += 0.6 * (linear - self._linear)
-            self._angular += 0.6 * (angular - self._angular)
+            shift, turn = self._between(self.pose, pose)
+            self._linear += 0.6 * (shift / dt - self._linear)
+            self._angular += 0.6 * (turn / dt - self._angular)
         self.pose = pose
         self.lost = False
         self._frames_lost = 0
         self._stamp = stamp
+
+    def _at(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(3,) where the object's middle is."""
+        return np.asarray(pose[:3, :3] @ self._centre + pose[:3, 3])
+
+    def _between(
+        self, a: NDArray[np.float64], b: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Shift (3,) of the object's middle and rotation vector (3,) that lead from pose a to b."""
+        return self._at(b) - self._at(a), cv2.Rodrigues(b[:3, :3] @ a[:3, :3].T)[0][:, 0]
 
     def _lose(self, stamp: float) -> None:
         self.lost = True
@@ -401,8 +408,11 @@ def _moved(
     angle: NDArray[np.float64],
     shift: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    rotation = geometry.rotation_exp(angle)
-    return geometry.make_pose(rotation @ pose[:3, :3], rotation @ (pose[:3, 3] - centre) + centre + shift)
+    rotation = cv2.Rodrigues(angle)[0]
+    moved = np.eye(4)
+    moved[:3, :3] = rotation @ pose[:3, :3]
+    moved[:3, 3] = rotation @ (pose[:3, 3] - centre) + centre + shift
+    return moved
 
 
 def _depth_steps(depth: NDArray[np.float32], limit: float = 0.02) -> NDArray[np.bool_]:

@@ -101,6 +101,10 @@ class Support:
     anchors: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
     misses: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, np.intp))
     _cache: PatchCache = field(default_factory=PatchCache)
+    # View pixels -> metres along the two tangents (M, 2, 2), for the intrinsics of the views.
+    _from_view: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2, 2)))
+    _tangents: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3, 2)))
+    _view_matrix: NDArray[np.float64] = field(default_factory=lambda: np.zeros((3, 3)))
 
     def __len__(self) -> int:
         return len(self.points)
@@ -128,6 +132,7 @@ class Support:
         self.points, self.normals, self.anchors = self.points[keep], self.normals[keep], self.anchors[keep]
         self.view, self.misses = self.view[keep], self.misses[keep]
         self._cache.keep(keep)
+        self._from_view = np.zeros((0, 2, 2))
         used = np.unique(np.concatenate([[0], self.view])).astype(np.intp)
         self.views = [self.views[i] for i in used]
         self.view = np.searchsorted(used, self.view).astype(np.intp)
@@ -157,19 +162,24 @@ class Support:
 
         `matrix` (3, 3) are the current intrinsics, `view_matrix` those of the views where they differ.
         """
-        normals = self.normals[chosen]
-        helper = np.where(np.abs(normals[:, :1]) < 0.7, [[1.0, 0, 0]], [[0, 1.0, 0]])
-        first = np.cross(normals, helper)
-        first /= np.linalg.norm(first, axis=1, keepdims=True)
-        tangents = np.stack([first, np.cross(normals, first)], axis=2)
-        poses = np.stack([view.pose for view in self.views])[self.view[chosen]]
-        before = _tangent_jacobian(self.points[chosen], tangents, poses, matrix if view_matrix is None else view_matrix)
-        now = _tangent_jacobian(self.points[chosen], tangents, np.broadcast_to(pose, poses.shape), matrix)
-        determinant = np.linalg.det(before)
-        safe = np.abs(determinant) > 1e-3 * np.maximum(np.abs(before).max(axis=(1, 2)) ** 2, 1e-12)
-        result = np.full((len(chosen), 2, 2), np.nan)
-        result[safe] = now[safe] @ np.linalg.inv(before[safe])
-        return result
+        poses = np.stack([view.pose for view in self.views])
+        before = matrix if view_matrix is None else view_matrix
+        if len(self._from_view) != len(self.points) or not np.array_equal(before, self._view_matrix):
+            self._tangents = _tangents(self.normals)
+            jacobian = _tangent_jacobian(self.points, self._tangents, poses[self.view], before)
+            safe = np.abs(np.linalg.det(jacobian)) > 1e-3 * np.maximum(np.abs(jacobian).max(axis=(1, 2)) ** 2, 1e-12)
+            self._from_view, self._view_matrix = np.full((len(self.points), 2, 2), np.nan), before.copy()
+            self._from_view[safe] = np.linalg.inv(jacobian[safe])
+        now = _tangent_jacobian(self.points[chosen], self._tangents[chosen], pose[None], matrix)
+        return np.asarray(now @ self._from_view[chosen])
+
+
+def _tangents(normals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(M, 3, 2): two unit vectors along the surface, for normals (M, 3)."""
+    helper = np.where(np.abs(normals[:, :1]) < 0.7, [[1.0, 0, 0]], [[0, 1.0, 0]])
+    first = np.cross(normals, helper)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    return np.stack([first, np.cross(normals, first)], axis=2)
 
 
 def _tangent_jacobian(
@@ -178,8 +188,8 @@ def _tangent_jacobian(
     poses: NDArray[np.float64],
     matrix: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """(m, 2, 2): pixels per metre along the two tangents (m, 3, 2) at points (m, 3) seen at poses (m, 4, 4)."""
-    p = np.einsum("mij,mj->mi", poses[:, :3, :3], points) + poses[:, :3, 3]
+    """(m, 2, 2): pixels per metre along the two tangents (m, 3, 2) at points (m, 3) seen at poses (m or 1, 4, 4)."""
+    p = (poses[:, :3, :3] @ points[:, :, None])[:, :, 0] + poses[:, :3, 3]
     t = poses[:, :3, :3] @ tangents
     z = np.maximum(p[:, 2], 1e-3)[:, None]
     u = matrix[0, 0] * (t[:, 0] / z - (p[:, 0:1] / z**2) * t[:, 2])
