@@ -122,12 +122,11 @@ def judged(changes):
     of_statistics = {k: changes.pop(k) for k in ("reprojection", "surface", "rigidity", "measurable") if k in changes}
     if "measurable" in of_statistics:
         of_statistics["measurable"] = np.tile(of_statistics["measurable"], (1, 11))
-    uncertainty = changes.pop("keypoint_uncertainty", None)
-    found = demonstration(**changes)
-    if uncertainty is not None:
-        values = np.full((FRAMES, 11), uncertainty)
+    if "keypoint_uncertainty" in changes:
+        values = np.full((FRAMES, 11), changes["keypoint_uncertainty"])
         values[::3] = np.nan
-        object.__setattr__(found, "keypoint_uncertainty", values)
+        changes["keypoint_uncertainty"] = values
+    found = demonstration(**changes)
     return judge(found, statistics(report=report, **of_statistics))
 
 

@@ -209,7 +209,7 @@ def _points(demonstration: Demonstration, statistics: RecordingStatistics) -> li
     measured = (
         (statistics.reprojection, 1.0, "px"),
         (statistics.surface, 1000.0, "mm"),
-        (_uncertainty(demonstration), 1000.0, "mm"),
+        (demonstration.keypoint_uncertainty, 1000.0, "mm"),
     )
     rows = []
     for n, name in enumerate(demonstration.keypoint_names):
@@ -219,12 +219,6 @@ def _points(demonstration: Demonstration, statistics: RecordingStatistics) -> li
             cells.append(shown(value, unit) if np.isfinite(value) else "")
         rows.append((name, cells))
     return rows
-
-
-def _uncertainty(demonstration: Demonstration) -> NDArray[np.float64] | None:
-    """(T, N) m, nan where it is not known; None in a demonstration without it."""
-    found = getattr(demonstration, "keypoint_uncertainty", None)
-    return None if found is None else np.asarray(found, np.float64)
 
 
 def _plots(demonstration: Demonstration, statistics: RecordingStatistics) -> list[Plot]:
@@ -272,14 +266,16 @@ def _plots(demonstration: Demonstration, statistics: RecordingStatistics) -> lis
             highest=60.0,
         )
     )
-    uncertainty = _uncertainty(demonstration)
-    if uncertainty is not None:
-        groups = np.array(demonstration.keypoint_groups)
-        series = [
-            Series(group, as_hex(colour), 1000 * _row_medians(uncertainty[:, groups == group]))
-            for group, colour in group_colours(demonstration.keypoint_groups).items()
-        ]
-        made.append(plot("Uncertainty of the points", "mm, per group", stamps, series, highest=100.0))
+    uncertainty = 1000 * np.asarray(demonstration.keypoint_uncertainty)
+    groups = np.array(demonstration.keypoint_groups)
+    series = [
+        Series(group, as_hex(colour), _row_medians(uncertainty[:, groups == group]))
+        for group, colour in group_colours(demonstration.keypoint_groups).items()
+    ]
+    made.append(plot("Uncertainty of the points", "mm, per group", stamps, series, highest=100.0))
+    hands = 1000 * np.asarray(demonstration.gripper_uncertainty)
+    series = [Series(side, _ARM_COLOURS[arm], hands[:, arm]) for arm, side in enumerate(_SIDES)]
+    made.append(plot("Uncertainty of the grippers", "mm", stamps, series, highest=200.0))
     return [one for one in made if one is not None]
 
 

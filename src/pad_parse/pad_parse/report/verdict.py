@@ -293,11 +293,10 @@ def _of_measures(demonstration: Demonstration) -> _Values:
     yield "camera_pose", "", abs(measures.get("assumed_pitch_deg", math.nan))
     yield "proposed", "", measures.get("keypoints_proposed", 0.0) * demonstration.keypoint_count
     yield "period", "", float(np.median(np.diff(demonstration.stamps)))
-    uncertainty = getattr(demonstration, "keypoint_uncertainty", None)
-    if uncertainty is not None:
-        groups = np.array(demonstration.keypoint_groups)
-        for group in dict.fromkeys(demonstration.keypoint_groups):
-            yield "uncertainty", group, 1000 * nan_median(np.asarray(uncertainty)[:, groups == group])
+    groups = np.array(demonstration.keypoint_groups)
+    uncertainty = np.asarray(demonstration.keypoint_uncertainty)
+    for group in dict.fromkeys(demonstration.keypoint_groups):
+        yield "uncertainty", group, 1000 * nan_median(uncertainty[:, groups == group])
 
 
 def _of_recording(statistics: RecordingStatistics) -> _Values:
