@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
+from pad_augment.planning import PLANNERS
 from pad_bringup import names, store
 from pad_bringup.errors import GraphError, ResourceError
 from pad_bringup.resources import named_or_path, resource
@@ -122,8 +123,9 @@ def arguments(task: str | None = None) -> tuple[Argument, ...]:
         Argument(
             "planner",
             "roboplan",
-            "Planner of the server that plans a whole task; none: the server is not started.",
-            ("roboplan", "straight_line", "none"),
+            "Planner of the server that plans a whole task; auto: moveit where it is installed, else roboplan; "
+            "none: the server is not started.",
+            (*PLANNERS, "none"),
         ),
         Argument("seed", "0", "Seed of the simulated cell's first placement."),
         Argument("camera_rate", "15.0", "Frames per simulated second of the simulated camera."),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pad_augment.errors import ConfigError, PlanningError
-from pad_augment.kinematics import Robot
 from pad_augment.planning.interface import BimanualPlanner, Shape
-from pad_augment.planning.moveit_host import why_absent
-from pad_augment.planning.roboplan import RoboplanPlanner
-from pad_augment.planning.straight_line import StraightLinePlanner
+
+if TYPE_CHECKING:
+    from pad_augment.kinematics import Robot
 
 PLANNERS = ("auto", "moveit", "roboplan", "straight_line")
 """Names that `make_planner` knows. auto: moveit where it is installed, else roboplan."""
@@ -26,6 +26,8 @@ def choose_planner(name: str) -> tuple[str, str]:
         raise ConfigError(f"there is no planner {name!r}; known: {', '.join(PLANNERS)}")
     if name not in ("auto", "moveit"):
         return name, f"planner {name}, as asked"
+    from pad_augment.planning.moveit_host import why_absent
+
     absent = why_absent()
     if absent is None:
         return "moveit", "planner moveit, as asked" if name == "moveit" else "planner moveit: MoveIt is installed"
@@ -44,9 +46,14 @@ def make_planner(name: str, robot: Robot, shapes: Mapping[str, Shape], rate_hz: 
         RobotError: the robot profile lacks what the planner needs.
     """
     name, _ = choose_planner(name)
+    # Each is imported when it is asked for: together they take a second.
     if name == "straight_line":
+        from pad_augment.planning.straight_line import StraightLinePlanner
+
         return StraightLinePlanner(robot, rate_hz)
     if name == "roboplan":
+        from pad_augment.planning.roboplan import RoboplanPlanner
+
         return RoboplanPlanner(robot, shapes, rate_hz)
     from pad_augment.planning.moveit import MoveItPlanner
 

@@ -88,18 +88,15 @@ class CollisionScene:
         step: rad, largest joint step between two checks.
         """
         largest = np.abs(np.diff(joints, axis=0)).max(axis=1, initial=0.0)
-        parts = np.maximum(np.ceil(largest / step).astype(int), 1)
-        q = np.zeros(self._size)
+        parts = np.r_[np.maximum(np.ceil(largest / step).astype(np.intp), 1), 1]
+        index = np.repeat(np.arange(len(joints)), parts)
+        share = ((np.arange(len(index)) - (np.cumsum(parts) - parts)[index]) / parts[index])[:, None]
+        after = np.minimum(index + 1, len(joints) - 1)
+        postures = np.zeros((len(index), self._size))
+        postures[:, self._arms] = (1 - share) * joints[index] + share * joints[after]
+        postures[:, self._fingers] = ((1 - share) * openings[index] + share * openings[after]) / 2
         blocked = self.scene.hasCollisions
-        for index in range(len(joints)):
-            for part in range(parts[index] if index < len(parts) else 1):
-                share = part / parts[index] if part else 0.0
-                after = index + 1 if part else index
-                q[self._arms] = (1 - share) * joints[index] + share * joints[after]
-                q[self._fingers] = ((1 - share) * openings[index] + share * openings[after]) / 2
-                if blocked(q):
-                    return index
-        return None
+        return next((int(at) for at, posture in zip(index, postures, strict=True) if blocked(posture)), None)
 
     def cause(self, joints: FloatArray, openings: FloatArray, step: float) -> Failure:
         """What collides in the postures (K, 12), (K, 2) of one step: objects, one arm with itself, or the arms."""

@@ -60,12 +60,13 @@ class MoveItPlanner(ProvingPlanner):
         """(K, 12) rad, a way that MoveIt found, within the limits and at least `steps` long."""
         moving = moving_arms(start, goal)
         group = _ONE_ARM[moving[0]] if len(moving) == 1 else BOTH_ARMS
-        component = self._host.component(group)
-        component.set_goal_state(robot_state=self._scene.state(goal, openings))
-        component.set_start_state(robot_state=self._scene.state(start, openings))
-        response = component.plan(
-            single_plan_parameters=self._host.request_parameters(), planning_scene=self._scene.scene
-        )
+        with self._host.lock:
+            component = self._host.component(group)
+            component.set_goal_state(robot_state=self._scene.state(goal, openings))
+            component.set_start_state(robot_state=self._scene.state(start, openings))
+            response = component.plan(
+                single_plan_parameters=self._host.request_parameters(), planning_scene=self._scene.scene
+            )
         if not response:
             code = response.error_code.val
             failure = Failure.TIME_OUT if code == _TIMED_OUT else Failure.NO_PATH

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import os
+import threading
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -42,7 +43,10 @@ def why_absent() -> str | None:
 
 
 class MoveItHost:
-    """One robot's MoveIt. py: the `moveit.planning.MoveItPy`. messages: the message classes that it is spoken to in."""
+    """One robot's MoveIt. py: the `moveit.planning.MoveItPy`. messages: the message classes that it is spoken to in.
+
+    lock: held from setting a component's start until its plan is there; planners of several threads share components.
+    """
 
     def __init__(self, profile: RobotProfile) -> None:
         """Raises: PlanningError: MoveIt is not installed, or does not start. RobotError: the profile has no set-up."""
@@ -60,6 +64,7 @@ class MoveItHost:
         except RuntimeError as error:
             raise PlanningError(f"MoveIt does not start with {profile.moveit}: {error}; its log says more") from error
         self._components: dict[str, Any] = {}
+        self.lock = threading.Lock()
         atexit.register(self.py.shutdown)
 
     def component(self, group: str) -> Any:

@@ -123,6 +123,7 @@ class ProvingPlanner(ABC):
             joints = self._follow_fixed(stretches, request.start)
         parts = split(joints, [len(s) for s in stretches])
         self._find_jumps(stretches, parts, blocked)
+        self._refuse_haste(stretches, parts, blocked)
         self._find_collisions(request, parts, blocked)
         ways = ["line"] * len(stretches)
         for index in sorted(blocked):
@@ -175,6 +176,24 @@ class ProvingPlanner(ABC):
             velocity, acceleration = limit_ratios(self._robot, parts[index], self._rate_hz)
             if max(velocity.max(), acceleration.max()) > _HASTE:
                 blocked[index] = PlanFailure(Failure.VELOCITY, index, f"an arm turns over in stretch {index}", _HASTE)
+
+    def _refuse_haste(self, stretches: list[Stretch], parts: list[FloatArray], blocked: Mapping[int, object]) -> None:
+        """Refuse what is far too fast between the stretches that get another way: much cheaper than to look for
+        collisions first. Whether the limits are kept is decided at the end.
+        """
+        runs = np.split(np.arange(len(parts)), sorted(blocked))
+        for run in ([index for index in run if index not in blocked] for run in runs):
+            if not run:
+                continue
+            before = [parts[run[0] - 1][-1:]] if run[0] > 0 else []
+            joints = np.concatenate([*before, *(parts[index] for index in run)])
+            velocity, acceleration = limit_ratios(self._robot, joints, self._rate_hz)
+            for code, ratio in ((Failure.VELOCITY, velocity), (Failure.ACCELERATION, acceleration)):
+                step = int(ratio.argmax())
+                if ratio[step] > _CLEARLY:
+                    at = run[stretch_of([stretches[index] for index in run], max(step - len(before), 0))]
+                    message = f"a joint reaches {ratio[step]:.2f} of its {code.value} limit in stretch {at}"
+                    raise PlanFailure(code, at, message, float(ratio[step]))
 
     def _find_collisions(self, request: PlanRequest, parts: list[FloatArray], blocked: dict[int, PlanFailure]) -> None:
         for index, stretch in enumerate(request.stretches):

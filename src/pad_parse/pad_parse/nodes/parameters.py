@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
 from pad_parse.camera import Camera
@@ -14,12 +14,12 @@ from pad_parse.errors import CameraError, NodeError
 def declare(
     node: Node,
     name: str,
-    default: bool | float | str,
+    default: bool | int | float | str,
     description: str,
     *,
     limits: tuple[float, float] | None = None,
     choices: Sequence[str] = (),
-) -> bool | float | str:
+) -> bool | int | float | str:
     """Declare a read-only parameter and give its value.
 
     limits: least and greatest number.
@@ -30,7 +30,9 @@ def declare(
     """
     said = f"{description} One of: {', '.join(choices)}." if choices else description
     descriptor = ParameterDescriptor(description=said, read_only=True)
-    if limits is not None:
+    if limits is not None and isinstance(default, int):
+        descriptor.integer_range = [IntegerRange(from_value=int(limits[0]), to_value=int(limits[1]), step=1)]
+    elif limits is not None:
         descriptor.floating_point_range = [FloatingPointRange(from_value=limits[0], to_value=limits[1])]
     value = node.declare_parameter(name, default, descriptor).value
     if choices and value not in choices:

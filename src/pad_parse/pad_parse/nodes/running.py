@@ -18,15 +18,18 @@ class FaultyNode(Protocol):
     fault: str
 
 
-def run_node(name: str, make: Callable[[], FaultyNode]) -> int:
-    """Run the node that `make` makes; returns the exit code: 0 when told to stop, 2 on a typed error or a fault."""
+def run_node(name: str, make: Callable[[], FaultyNode], errors: tuple[type[Exception], ...] = (PadParseError,)) -> int:
+    """Run the node that `make` makes; returns the exit code: 0 when told to stop, 2 on one of `errors` or a fault."""
     rclpy.init()
     try:
         node = make()
-    except PadParseError as error:
+    except errors as error:
         print(f"{name}: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
+    except KeyboardInterrupt:  # told to stop while it was still reading its files
+        rclpy.try_shutdown()
+        return 0
     # One thread: with more, rclpy's executor spends the interpreter's lock on looking for work.
     executor = SingleThreadedExecutor()
     executor.add_node(node)
