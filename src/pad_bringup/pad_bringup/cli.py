@@ -38,10 +38,28 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 Seed = Annotated[int, typer.Option(help="Decides everything that is random.", min=0)]
 RobotOption = Annotated[str, typer.Option("--robot", help="Robot profile: a name in config/robots, or a path.")]
+PlannerOption = Annotated[
+    str,
+    typer.Option(
+        "--planner",
+        help="roboplan or moveit: proved on the robot; auto: moveit where it is installed, else roboplan; "
+        "straight_line: end-effector poses only, no robot.",
+    ),
+]
 
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def _chosen(planner: str) -> str:
+    """The planner that is taken; where that is not what was typed, it is said."""
+    from pad_augment.planning import choose_planner
+
+    taken, why = choose_planner(planner)
+    if taken != planner:
+        _say(why)
+    return taken
 
 
 def _result(values: dict[str, Any], as_json: bool, lines: list[str]) -> None:
@@ -66,7 +84,7 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; without it a new one in runs/.")] = None,
     viewer: Annotated[bool, typer.Option("--viewer/--no-viewer", help="Live viewer in the browser.")] = True,
     robot: RobotOption = "ur5e_pair",
-    planner: Annotated[str, typer.Option(help="roboplan, or straight_line: no collision checks.")] = "roboplan",
+    planner: PlannerOption = "roboplan",
     time_limit: Annotated[float, typer.Option(help="Simulated seconds after which an episode has failed.")] = 30.0,
     as_json: Json = False,
 ) -> None:
@@ -84,7 +102,7 @@ def demo(
         out=out,
         viewer=viewer,
         robot=robot,
-        planner=planner,
+        planner=_chosen(planner),
         time_limit=time_limit,
     )
     with StageProgress() as progress:
@@ -218,9 +236,7 @@ def augment(
     demos: Annotated[int, typer.Option("--demos", "-n", help="Demonstrations to generate.")] = 300,
     seed: Seed = 0,
     robot: RobotOption = "ur5e_pair",
-    planner: Annotated[
-        str, typer.Option(help="roboplan: proved on the robot; straight_line: end-effector poses only, no robot.")
-    ] = "roboplan",
+    planner: PlannerOption = "roboplan",
     workers: Annotated[int, typer.Option(help="Processes; 0: one per core.", min=0)] = 0,
     executor: Annotated[str | None, typer.Option(help="local, processes or ray; without it by the workers.")] = None,
     options: Annotated[
@@ -245,7 +261,7 @@ def augment(
             out,
             demos,
             seed,
-            planner=planner,
+            planner=_chosen(planner),
             workers=workers or len(os.sched_getaffinity(0)),
             progress=lambda p: update(
                 p.accepted / max(1, demos),
