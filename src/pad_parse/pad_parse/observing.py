@@ -18,7 +18,7 @@ from pad_parse.errors import ParseError
 from pad_parse.grasping import Body
 from pad_parse.hands.estimator import LANDMARK_COUNT, HandEstimator, HandObservation
 from pad_parse.hands.identity import HandIdentities
-from pad_parse.lifting.depth import landmark_depth
+from pad_parse.lifting.depth import landmark_depth, palm_distance
 from pad_parse.lifting.hand_fit import palm_depth
 from pad_parse.lifting.monocular import ASSUMED_PITCH, build_scene, object_poses
 from pad_parse.lifting.planar import PlanarTracker
@@ -62,15 +62,15 @@ class Observed:
 class HandLog:
     """Collects the hands of each frame under the two identities."""
 
-    def __init__(self, image_width: float) -> None:
-        self._identities = HandIdentities(image_width)
+    def __init__(self, camera: Camera) -> None:
+        self._identities = HandIdentities(camera.width, focal=camera.matrix[0, 0])
         self._landmarks: list[np.ndarray] = []
         self._presence: list[list[float]] = []
         self._depths: list[np.ndarray] = []
 
     def add(self, observations: list[HandObservation], frame: Frame) -> list[np.ndarray | None]:
         """Log one frame; landmarks (21, 3) px of the left and right hand, None where not seen."""
-        both = self._identities.assign(observations, frame.stamp)
+        both = self._identities.assign(observations, frame.stamp, _distances(observations, frame))
         self._landmarks.append(np.full((2, LANDMARK_COUNT, 3), np.nan))
         self._depths.append(np.full((2, LANDMARK_COUNT), np.nan))
         self._presence.append([0.0, 0.0])
@@ -97,16 +97,15 @@ class HandLog:
         if len(frames) <= last:
             return
         estimator.reset()
-        identities = HandIdentities(recording.camera.width)
+        identities = HandIdentities(recording.camera.width, focal=recording.camera.matrix[0, 0])
         # Both hands are named as the forward pass named them, each from where it is first known.
         for side in (0, 1):
             at = max(last, int(np.argmax(seen[:, side])))
             if seen[at, side]:
                 identities.know(side, HandObservation(self._landmarks[at][side], 1.0, 0.5), frames[last].stamp)
         for t in range(last, -1, -1):
-            for side, hand in enumerate(
-                identities.assign(estimator.estimate(frames[t].rgb, frames[t].stamp), frames[t].stamp)
-            ):
+            seen_now = estimator.estimate(frames[t].rgb, frames[t].stamp)
+            for side, hand in enumerate(identities.assign(seen_now, frames[t].stamp, _distances(seen_now, frames[t]))):
                 if hand is not None and not seen[t, side]:
                     self._put(t, side, hand, frames[t])
         estimator.reset()
@@ -131,6 +130,11 @@ class HandLog:
     def depths(self) -> np.ndarray:
         """(T, 2, 21) m."""
         return np.array(self._depths)
+
+
+def _distances(hands: list[HandObservation], frame: Frame) -> list[float] | None:
+    """Distance (m) of each hand; None without depth."""
+    return None if frame.depth is None else [palm_distance(frame.depth, hand.landmarks) for hand in hands]
 
 
 class HandsAlongside:
@@ -172,7 +176,7 @@ def observe_with_depth(
     names = task.object_names
     owners = np.array([names.index(name) for name in task.keypoint_objects])
     tracker = ObjectTracker(camera, task.keypoint_objects)
-    log = HandLog(camera.width)
+    log = HandLog(camera)
     stamps, states, points = [], [], []
     poses: dict[str, list[np.ndarray]] = {name: [] for name in names}
     reference = None
@@ -246,7 +250,7 @@ def follow_colour(
     pixels = _keypoint_pixels(task)
     names = task.object_names
     owners = np.array([names.index(name) for name in task.keypoint_objects])
-    log = HandLog(recording.camera.width)
+    log = HandLog(recording.camera)
     trackers = {name: PlanarTracker() for name in names}
     shrink = min(1.0, _GRAY_WIDTH / recording.camera.width)
     stamps: list[float] = []

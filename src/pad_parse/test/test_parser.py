@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
@@ -145,3 +147,23 @@ def test_annotation_of_another_task_is_refused(tmp_path) -> None:
     recording, hands, _ = make(tmp_path / "clip", seconds=1.2)
     with pytest.raises(ParseError, match="annotated for task 'pour', not 'mix'"):
         parse(recording, template().model_copy(update={"name": "mix"}), estimator=hands)
+
+
+@pytest.mark.parametrize("stage", ["watch hands and objects", "draw overlay"])
+def test_an_exception_from_progress_stops_cleanly(tmp_path, stage: str) -> None:
+    """This is how a running parse is cancelled."""
+
+    class Cancelled(Exception):
+        pass
+
+    def progress(now: str, fraction: float) -> None:
+        if now == stage and fraction > 0.3:
+            raise Cancelled
+
+    recording, hands, _ = make(tmp_path / "clip", seconds=1.2)
+    before = set(threading.enumerate())
+    with pytest.raises(Cancelled):
+        parse(recording, template(), estimator=hands, progress=progress, overlay_path=tmp_path / "overlay.webm")
+    assert set(threading.enumerate()) == before
+    assert list(tmp_path.iterdir()) == []
+    assert len(list(recording.frames())) == recording.frame_count  # and nothing is held open

@@ -12,7 +12,7 @@ from pad_parse.errors import CameraError
 from pad_parse.gripper import gripper_opening, gripper_pose
 from pad_parse.hands.estimator import HandEstimator
 from pad_parse.hands.identity import HandIdentities
-from pad_parse.lifting.depth import landmark_depth
+from pad_parse.lifting.depth import landmark_depth, palm_distance
 from pad_parse.lifting.hand_fit import fit_hands
 
 
@@ -39,11 +39,13 @@ class LiveHands:
         self._camera = camera
         self._pose = camera.transform_camera_to_task
         self._estimator = estimator
-        self._identities = HandIdentities(camera.width)
+        self._identities = HandIdentities(camera.width, focal=camera.matrix[0, 0])
 
     def step(self, rgb: np.ndarray, depth: np.ndarray | None, stamp: float) -> list[LiveHand]:
         """The hands in rgb (H, W, 3) uint8 with depth (H, W) m, 0 = none, or None; stamp s."""
-        both = self._identities.assign(self._estimator.estimate(rgb, stamp), stamp)
+        hands = self._estimator.estimate(rgb, stamp)
+        distances = None if depth is None else [palm_distance(depth, hand.landmarks) for hand in hands]
+        both = self._identities.assign(hands, stamp, distances)
         seen = [(side, hand) for side, hand in enumerate(both) if hand is not None]
         if not seen:
             return []

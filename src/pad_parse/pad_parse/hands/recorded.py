@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pad_parse import geometry
+from pad_parse.camera import Camera
 from pad_parse.errors import HandError
-from pad_parse.hands.estimator import HandObservation
+from pad_parse.hands.estimator import RELATIVE_DEPTH_SCALE, HandObservation
 
 
 class RecordedHands:
@@ -38,6 +40,22 @@ class RecordedHands:
     def reset(self) -> None:
         """Nothing to forget: the answer depends on the stamp alone."""
 
+    @classmethod
+    def from_landmarks(
+        cls, stamps: np.ndarray, landmarks: np.ndarray, camera: Camera, *, tolerance: float = 0.02
+    ) -> RecordedHands:
+        """From landmarks (T, K, 21, 3) m of K hands in the task frame, nan where a hand was not seen; stamps (T,) s."""
+        if camera.transform_camera_to_task is None:
+            raise HandError(
+                "recorded hands in metres need the camera's pose in the task frame; give a calibration file"
+            )
+        in_camera = geometry.transform_points(geometry.inverse(camera.transform_camera_to_task), landmarks)
+        observations = []
+        for frame in in_camera:
+            seen = [points for points in frame if np.isfinite(points).all() and (points[:, 2] > 0).all()]
+            observations.append([_observation(points, camera) for points in seen])
+        return cls(stamps, observations, tolerance=tolerance)
+
     def save(self, path: Path | str) -> None:
         """Write the observations as .npz (plain arrays)."""
         rows = [(t, o) for t, hands in enumerate(self._observations) for o in hands]
@@ -63,3 +81,11 @@ class RecordedHands:
         for t, points, p, h in zip(frame, landmarks, presence, handedness, strict=True):
             observations[int(t)].append(HandObservation(points, float(p), float(h)))
         return cls(stamps, observations, tolerance=tolerance)
+
+
+def _observation(points: np.ndarray, camera: Camera) -> HandObservation:
+    """A hand (21, 3) m in the camera's frame as an estimator would have given it."""
+    wrist = points[0, 2]
+    relative = RELATIVE_DEPTH_SCALE * (points[:, 2] - wrist) * camera.matrix[0, 0] / wrist
+    landmarks = np.concatenate([geometry.project(points, camera.matrix), relative[:, None]], axis=1)
+    return HandObservation(landmarks, 1.0, 0.5)

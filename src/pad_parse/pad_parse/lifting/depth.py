@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pad_parse.errors import LiftingError
+from pad_parse.hands.estimator import PALM
 
 
 def _windows(depth: np.ndarray, pixels: np.ndarray, radius: int) -> np.ndarray:
@@ -45,6 +46,12 @@ def landmark_depth(
     A finger is narrow, so that part of the window falls past it: a low quantile stays on the finger.
     """
     return _quantile(_windows(depth, _checked(depth, landmarks), radius), quantile, least)
+
+
+def palm_distance(depth: np.ndarray, landmarks: ArrayLike) -> float:
+    """Distance (m) of a hand (21, >= 2) px along the optical axis: its palm's median; nan without depth there."""
+    found = landmark_depth(depth, np.asarray(landmarks, dtype=np.float64)[list(PALM)])
+    return float(np.median(found[np.isfinite(found)])) if np.isfinite(found).any() else float("nan")
 
 
 def _quantile(samples: np.ndarray, quantile: float, least: int) -> np.ndarray:

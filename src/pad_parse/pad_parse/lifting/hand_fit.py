@@ -14,7 +14,7 @@ import numpy as np
 
 from pad_parse import geometry
 from pad_parse.errors import LiftingError
-from pad_parse.hands.estimator import LANDMARK_COUNT, PALM
+from pad_parse.hands.estimator import LANDMARK_COUNT, PALM, RELATIVE_DEPTH_SCALE
 
 _PAIRS: tuple[tuple[int, int, float], ...] = (
     (0, 1, 0.030), (1, 2, 0.044), (2, 3, 0.032), (3, 4, 0.025),
@@ -30,9 +30,6 @@ _A = np.array([a for a, _, _ in _PAIRS])
 _B = np.array([b for _, b, _ in _PAIRS])
 _LENGTHS = np.array([length for _, _, length in _PAIRS])
 _RIGID = np.array([a in PALM and b in PALM for a, b, _ in _PAIRS])
-
-RELATIVE_DEPTH_SCALE = 0.6
-"""The network's relative depths are flat: on hands of known pose they were 0.5 to 0.65 of the true ones."""
 
 _SKIN = np.full(LANDMARK_COUNT, 0.008)
 _SKIN[[0, 1]] = 0.016

@@ -15,9 +15,9 @@ from pad_bringup.cell.objects import load_objects
 from pad_bringup.cell.pour_motion import HELD_OBJECTS
 from pad_parse import geometry
 from pad_parse.demonstration import Demonstration, KeypointState
-from pad_parse.hands import HandEstimator, HandIdentities, HandObservation, OnnxHandEstimator
+from pad_parse.hands import PALM
 from pad_parse.parser import parse
-from pad_parse.recording import GroundTruth, Recording, open_recording
+from pad_parse.recording import GroundTruth, open_recording
 from pad_parse.task import TaskSpec
 
 KEYS = (
@@ -57,24 +57,6 @@ class Errors:
     seconds_per_10: list[float] = field(default_factory=list)
     hands_ms: list[float] = field(default_factory=list)
     lost: list[float] = field(default_factory=list)
-
-
-class WatchedHands:
-    """A hand estimator that keeps what it answered, by stamp."""
-
-    def __init__(self, inner: HandEstimator) -> None:
-        self._inner = inner
-        self.seen: dict[float, list[HandObservation]] = {}
-
-    def estimate(self, rgb: np.ndarray, stamp: float) -> list[HandObservation]:
-        """See HandEstimator; a repeated stamp keeps the first answer."""
-        answer = self._inner.estimate(rgb, stamp)
-        self.seen.setdefault(stamp, answer)
-        return answer
-
-    def reset(self) -> None:
-        """See HandEstimator."""
-        self._inner.reset()
 
 
 def measure(settings: BenchSettings, say: Callable[[str], None]) -> dict[str, float | None]:
@@ -120,12 +102,11 @@ def compare(folder: Path, errors: Errors) -> str:
     recording = open_recording(folder)
     truth, task = recording.truth(), recording.annotation
     assert truth is not None and task is not None, "the synthetic human writes both"
-    hands = WatchedHands(OnnxHandEstimator())
-    found = parse(recording, task, estimator=hands)
+    found = parse(recording, task)
     keypoints = keypoint_errors(found, truth)
     positions, angles = gripper_errors(found, truth)
     events = event_errors(found, truth, task)
-    swaps = identity_swaps(recording, hands.seen, truth)
+    swaps = identity_swaps(found, truth)
     lost = float((found.gripper_states == KeypointState.LOST).mean())
     errors.keypoints.append(keypoints)
     errors.positions.append(positions)
@@ -192,21 +173,19 @@ def true_hold(grippers: FloatArray, openings: FloatArray, objects: FloatArray) -
     return int(before[-1]) + 1 if len(before) else 0, middle + int(after[0]) if len(after) else len(held)
 
 
-def identity_swaps(recording: Recording, seen: dict[float, list[HandObservation]], truth: GroundTruth) -> int:
+def identity_swaps(found: Demonstration, truth: GroundTruth) -> int:
     """How often one hand's name begins to be given to the other hand."""
-    identities = HandIdentities(recording.camera.width)
-    stamps = np.array(sorted(seen))
-    palms = recording.camera.task_to_pixels(truth.landmarks[_rows(stamps, truth.hand_stamps)][:, :, 9])
-    wrong_before = [False, False]
+    true = truth.landmarks[_rows(found.stamps, truth.hand_stamps)]
     swaps = 0
-    for stamp, both in zip(stamps, palms, strict=True):
-        for side, hand in enumerate(identities.assign(seen[float(stamp)], float(stamp))):
-            if hand is None:
-                continue
-            away = np.linalg.norm(both - hand.landmarks[9, :2], axis=1)
-            wrong = bool(away[1 - side] < away[side])
-            swaps += wrong and not wrong_before[side]
-            wrong_before[side] = wrong
+    for side in (0, 1):
+        own, other = (
+            np.linalg.norm(
+                found.landmarks[:, side, list(PALM)].mean(axis=1) - true[:, s, list(PALM)].mean(axis=1), axis=1
+            )
+            for s in (side, 1 - side)
+        )
+        wrong = other < own  # nan, a hand that is not seen, is not wrong
+        swaps += int((np.diff(wrong.astype(int), prepend=0) > 0).sum())
     return swaps
 
 
