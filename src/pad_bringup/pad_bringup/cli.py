@@ -166,6 +166,9 @@ def parse(
     overlay: Annotated[Path | None, typer.Option(help="Also write the recording with tracks drawn on (.webm).")] = None,
     report: Annotated[Path | None, typer.Option(help="Report (.html); without it beside the demonstration.")] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
+    hands: Annotated[
+        str, typer.Option(help="onnx (on the images), recorded (/pad/hands), recorded:/TOPIC or recorded:FILE.npz.")
+    ] = "onnx",
     pairing_tolerance: Annotated[
         float, typer.Option(help="Colour and depth stamped further apart than this (s) are no pair.", min=0.0, max=1.0)
     ] = 0.02,
@@ -177,6 +180,7 @@ def parse(
     from pad_augment.grounding import ground
     from pad_bringup.progress import StageProgress
     from pad_parse.demonstration import FILE_SUFFIX
+    from pad_parse.hands.choice import choose_estimator
     from pad_parse.parser import parse as parse_recording
     from pad_parse.recording import open_recording
     from pad_parse.report import judge, write_parse_report
@@ -195,7 +199,11 @@ def parse(
     with StageProgress() as progress:
         with progress.stage("parse") as update:
             demonstration = parse_recording(
-                source, spec, progress=lambda stage, fraction: update(fraction, stage), overlay_path=overlay
+                source,
+                spec,
+                estimator=choose_estimator(hands, source),
+                progress=lambda stage, fraction: update(fraction, stage),
+                overlay_path=overlay,
             )
             demonstration.save(target)
             update(1.0, str(target))
