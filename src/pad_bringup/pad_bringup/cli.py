@@ -473,7 +473,7 @@ def export(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Benchmark: parse.")],
+    name: Annotated[str, typer.Argument(help="Benchmark: parse or augment.")],
     only: Annotated[list[str] | None, typer.Option(help="Only this section; may be given several times.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few samples, to see that it runs; not for the record.")

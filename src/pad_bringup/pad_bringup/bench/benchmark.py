@@ -14,6 +14,7 @@ from pad_bringup.errors import BenchError
 # `measure(settings, say) -> {key: figure or None}`.
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "parse": ("warps", "human", "clips", "timing", "localisation"),
+    "augment": ("generation", "proof", "physics", "clutter", "service"),
 }
 
 Say = Callable[[str], None]
