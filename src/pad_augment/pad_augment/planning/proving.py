@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 from pad_augment.kinematics import Robot
 from pad_augment.planning.certificate import Certifier
 from pad_augment.planning.dynamics import limit_ratios
-from pad_augment.planning.following import as_asked, follow, split, too_fast
+from pad_augment.planning.following import as_asked, follow, split, stretch_of, too_fast
 from pad_augment.planning.interface import Body, Failure, Plan, PlanFailure, PlanRequest, Shape, Stretch
 from pad_augment.planning.straight_line import lines
 
@@ -27,6 +27,9 @@ EXTRA_TILT = np.radians(20.0)
 _TRIES_TO_SLOW = 5
 _HASTE = 1.3
 """Times a limit: a straight line that asks for more passes too near a singularity or changes the arm's posture."""
+
+_CLEARLY = 1.02
+"""Times a limit, above which a plan is given up before it is whole."""
 
 
 class Checker(Protocol):
