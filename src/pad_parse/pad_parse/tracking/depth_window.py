@@ -29,3 +29,11 @@ def median_depth(depth: NDArray[np.float32], pixels: NDArray[np.float64], radius
     count = np.sum(np.isfinite(values), axis=1)
     result = values[np.arange(len(values)), np.maximum(count - 1, 0) // 2]
     return np.where(count > 0, result, np.nan)
+
+
+def depth_noise(depth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard deviation (M,) m of a depth camera's median of a small window at depths (M,) m.
+
+    That of an active stereo camera: it grows with the square of the distance, from a floor by calibration and bias.
+    """
+    return np.asarray(np.hypot(0.001, 0.0025 * np.square(depth)))

@@ -14,13 +14,16 @@ from pad_parse.camera import Camera
 from pad_parse.demonstration import KeypointState
 from pad_parse.errors import TrackingError
 from pad_parse.tracking import flow
-from pad_parse.tracking.depth_window import depth_windows
+from pad_parse.tracking.depth_window import depth_noise, depth_windows
 from pad_parse.tracking.object_mask import Hull, object_mask, points_of_image, upright_hull
 from pad_parse.tracking.planar_track import PlanarTrack
 from pad_parse.tracking.rigid_track import TARGET_SUPPORT, Image, RigidTrack
 from pad_parse.tracking.support import Support, find_features
 
 _FILLED_TRUST = 0.7
+_FILLED_DOUBT = 1.5
+_CLICK = 1.0
+"""Standard deviation (px), over both directions, of the pixel at which a keypoint was defined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,9 @@ class KeypointFrame:
         pixels: (N, 2) (u, v), also of points that are hidden.
         object_poses: name -> (4, 4) object frame -> task frame; empty without a depth camera.
         confidence: (N,) in [0, 1].
+        uncertainty: (N,) metres, root mean square length of the error of `points_in_task`: from the depth noise and the
+            pixel at which a point was defined, and from the covariance of its object's pose (larger where few points
+            carry it, and where a point is filled). inf where LOST, nan without a depth camera.
     """
 
     stamp: float
@@ -44,6 +50,7 @@ class KeypointFrame:
     pixels: NDArray[np.float64]
     object_poses: dict[str, NDArray[np.float64]]
     confidence: NDArray[np.float64]
+    uncertainty: NDArray[np.float64]
 
 
 class ObjectTracker:
@@ -72,6 +79,7 @@ class ObjectTracker:
         self._rigid: dict[str, RigidTrack] = {}
         self._planar: dict[str, PlanarTrack] = {}
         self._to_task = np.eye(4)
+        self._defined = np.zeros(len(self._objects))
 
     def start(
         self,
@@ -153,6 +161,9 @@ class ObjectTracker:
         self._to_task = self._camera.transform_camera_to_task
         cloud = points_of_image(depth, self._camera)
         points = self._lifted(depth, pixels) if given is None else given
+        away = np.linalg.norm(points - self._to_task[:3, 3], axis=1)
+        across = _CLICK / self._camera.matrix[0, 0] * away
+        self._defined = np.hypot(across, depth_noise(away)) if given is None else across
         for name, members in self._members.items():
             mask = object_mask(depth, cloud, pixels[members], points[members])
             surface = cloud[mask]
@@ -249,7 +260,7 @@ class ObjectTracker:
     def _frame(self, stamp: float, depth: NDArray[np.float32] | None) -> KeypointFrame:
         count = len(self._objects)
         points, pixels = np.full((count, 3), np.nan), np.full((count, 2), np.nan)
-        states, confidence = np.zeros(count, np.uint8), np.zeros(count)
+        states, confidence, uncertainty = np.zeros(count, np.uint8), np.zeros(count), np.full(count, np.nan)
         poses = {}
         for name, members in self._members.items():
             if depth is None:
@@ -262,10 +273,12 @@ class ObjectTracker:
                 points[members] = geometry.transform_points(self._to_task, in_camera)
                 poses[name] = self._to_task @ track.pose
                 lost, trust = track.lost, track.confidence
+                spread = np.hypot(self._defined[members], track.spread(in_camera))
+                uncertainty[members] = np.where(visible, 1.0, _FILLED_DOUBT) * spread
             if not lost:
                 states[members] = np.where(visible, KeypointState.VISIBLE, KeypointState.FILLED)
                 confidence[members] = trust * np.where(visible, 1.0, _FILLED_TRUST)
-        return KeypointFrame(stamp, points, states, pixels, poses, confidence)
+        return KeypointFrame(stamp, points, states, pixels, poses, confidence, uncertainty)
 
     def _check_image(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32] | None) -> None:
         size = (self._camera.height, self._camera.width)

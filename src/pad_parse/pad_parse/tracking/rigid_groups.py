@@ -20,6 +20,9 @@ DEPTH_TOLERANCE = 0.02
 _PIXEL_NOISE = 1.0
 _DEPTH_NOISE = 0.004
 _CLEARLY_MORE = 1.4
+_CORRELATED = 4.0
+"""Neighbouring points share their errors of depth and shape: as if each were measured by so many points at once."""
+_LEAST_EXCESS = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +33,25 @@ class PoseFit:
         pose: (4, 4) object frame -> optical frame.
         inliers: (M,) bool.
         error: root mean square pixel error of the inliers.
+        pivot: (3,) optical frame, about which the covariance is given.
+        covariance: (6, 6) of a small turn (rad) about the pivot and a shift (m), optical frame.
     """
 
     pose: NDArray[np.float64]
     inliers: NDArray[np.bool_]
     error: float
+    pivot: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    def spread(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Standard deviation (n,) in metres, over all directions together, of points (n, 3) of the optical frame."""
+        x, y, z = (points - self.pivot).T
+        jacobian = np.zeros((len(points), 3, 6))
+        jacobian[:, 0, 1], jacobian[:, 0, 2] = z, -y
+        jacobian[:, 1, 0], jacobian[:, 1, 2] = -z, x
+        jacobian[:, 2, 0], jacobian[:, 2, 1] = y, -x
+        jacobian[:, [0, 1, 2], [3, 4, 5]] = 1.0
+        return np.asarray(np.sqrt(np.einsum("nij,jk,nik->n", jacobian, self.covariance, jacobian)))
 
 
 def fit_pose(
@@ -112,25 +129,16 @@ def fit_pose(
     u, _, vt = np.linalg.svd(rotation)
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = u @ vt, shift
-    return score_pose(points, pixels, depth, matrix, pose, tolerance)
-
-
-def score_pose(
-    points: NDArray[np.float64],
-    pixels: NDArray[np.float64],
-    depth: NDArray[np.float64],
-    matrix: NDArray[np.float64],
-    pose: NDArray[np.float64],
-    tolerance: float = PIXEL_TOLERANCE,
-) -> PoseFit:
-    """Which points agree with a pose: see `fit_pose` for the arguments. A depth that is missing speaks neither way."""
-    p = geometry.transform_points(pose, points)
+    # The noise is that of the residuals, not the one assumed; points next to each other err together.
+    excess = float(np.sum(weight * residual**2) / max(float(np.sum(weight)), 1e-9))
+    covariance = np.asarray(_CORRELATED * max(excess, _LEAST_EXCESS) * np.linalg.inv(hessian), dtype=np.float64)
+    p = points @ pose[:3, :3].T + pose[:3, 3]
     with np.errstate(invalid="ignore"):
         error = np.linalg.norm(geometry.project(p, matrix) - pixels, axis=1)
-        depth_ok = ~(np.abs(p[:, 2] - depth) > DEPTH_TOLERANCE)
-        inliers = (error < tolerance) & depth_ok
+        # A depth that is missing speaks neither way.
+        inliers = (error < tolerance) & ~(np.abs(p[:, 2] - depth) > DEPTH_TOLERANCE)
     rms = float(np.sqrt(np.mean(error[inliers] ** 2))) if np.any(inliers) else float("inf")
-    return PoseFit(pose, inliers, rms)
+    return PoseFit(pose, inliers, rms, pose[:3, :3] @ middle + pose[:3, 3], covariance)
 
 
 def fit_pose_from_scratch(

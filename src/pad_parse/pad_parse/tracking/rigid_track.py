@@ -30,6 +30,8 @@ _REACH = 7.0
 """Refined pixels further than this from the prediction are no match."""
 _WEAK_FRAMES = 12
 """So many frames in a row may rest on frame-to-frame flow alone."""
+_DRIFT = 0.001
+"""Error (m) that each image adds which rests on flow alone."""
 _REPLENISH_EVERY = 4
 _SEARCH_EVERY = 4
 _SEARCH_MARGIN = 110
@@ -104,6 +106,7 @@ class RigidTrack:
         self._angular = np.zeros(3)
         self._stamp = stamp
         self._weak = 0
+        self._fit: PoseFit | None = None
         self._frames = 0
         self._frames_lost = 0
         self._last_replenished = 0
@@ -172,7 +175,7 @@ class RigidTrack:
             and np.mean(coarse.inliers) > 0.6
             and self._plausible(coarse.pose, stamp)
         ):
-            self._weak += 1
+            self._weak, self._fit = self._weak + 1, coarse
             self._accept(coarse.pose, predicted, stamp)
             self.seen = np.zeros(len(self.support), bool)
             self.seen[chosen[found][coarse.inliers]] = True
@@ -190,7 +193,7 @@ class RigidTrack:
         self.support.misses[found.compared] += 1
         self.support.misses[self.seen] = 0
         self._accept(fit.pose, predicted, stamp)
-        self._weak = 0
+        self._weak, self._fit = 0, fit
         expected = max(_LEAST_SEEN, 0.5 * np.count_nonzero(self.support.facing(self.pose)))
         self.confidence = float(np.clip(np.count_nonzero(self.seen) / expected, 0.0, 1.0))
 
@@ -252,6 +255,14 @@ class RigidTrack:
             close = np.any(np.abs(windows - points[:, 2:]) < _AT_ITS_PLACE, axis=1)
         visible = self.seen[:count] | (close & self.support.facing(self.pose)[:count])
         return points, pixels, np.asarray(visible & (not self.lost))
+
+    def spread(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Standard deviation (n,) m of points (n, 3) of the optical frame, from that of the pose; inf where lost."""
+        if self.lost:
+            return np.full(len(points), np.inf)
+        if self._fit is None:
+            return np.zeros(len(points))
+        return self._fit.spread(points) + _DRIFT * self._weak
 
     def _coarse(
         self,
