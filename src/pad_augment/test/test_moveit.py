@@ -1,18 +1,25 @@
-"""MoveIt's part of planning: which planner is taken where, and what MoveIt is told at its start."""
+"""MoveIt's part of planning: which planner is taken where, what MoveIt is told, and that its answers are roboplan's."""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pour_scene
 import pytest
 import yaml
 
+from pad_augment.config import GeneratorConfig
 from pad_augment.errors import ConfigError, PlanningError, RobotError
+from pad_augment.generator import SceneWork
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_augment.planning import PLANNERS, choose_planner, make_planner
-from pad_augment.planning.interface import Shape
+from pad_augment.planning.collisions import CollisionScene
+from pad_augment.planning.interface import Body, PlanFailure, Shape
 from pad_augment.planning.moveit_host import moveit_host, node_parameters, why_absent
+from pad_augment.planning.moveit_scene import MoveItScene
+from pad_augment.scene_plan import ScenePlan
+from pad_parse import geometry
 
 SHAPES = {"can": Shape(0.03, 0.10)}
 REAL = why_absent() is None
@@ -54,6 +61,47 @@ def test_without_moveit_auto_says_why_and_moveit_is_an_error(robot: Robot) -> No
 def test_auto_takes_moveit_where_it_is(fake: None) -> None:
     assert choose_planner("auto") == ("moveit", "planner moveit: MoveIt is installed")
     assert choose_planner("roboplan")[0] == "roboplan"
+
+
+@pytest.fixture
+def moveit(request: pytest.FixtureRequest) -> str:
+    """What answers: `real` where MoveIt is installed, else `fake`."""
+    if not REAL:
+        request.getfixturevalue("fake")
+    return "real" if REAL else "fake"
+
+
+def test_its_scene_agrees_with_roboplans(moveit: str, robot: Robot) -> None:
+    shapes = {"can": Shape(0.03, 0.10, (0.01, -0.02)), "pole": Shape(0.05, 0.5)}
+    ours, theirs = CollisionScene(robot, shapes), MoveItScene(moveit_host(robot.profile), robot, shapes)
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(12):
+        reach = robot.fk(0, robot.home[0])[:3, 3] + rng.uniform(-0.3, 0.3, 3)
+        can = Body(geometry.make_pose(geometry.rotation_exp(rng.normal(0, 1, 3)), rng.uniform(-0.1, 0.1, 3)), holder=0)
+        names = [name for name in ("left", "right", "can") if rng.random() < 0.5]
+        pole = Body(geometry.make_pose(geometry.rotation_exp(rng.normal(0, 0.5, 3)), reach), touching=frozenset(names))
+        for scene in (ours, theirs):
+            scene.arrange({"can": can, "pole": pole})
+        for _ in range(25):
+            joints = robot.home.ravel() + rng.normal(0, 0.4, 12)
+            openings = rng.uniform(0, 0.1, 2)
+            hit = ours.collides(joints, openings)
+            assert theirs.collides(joints, openings) == hit
+            seen.add(hit)
+    assert seen == {True, False}
+
+
+def test_whole_scenes_come_out_as_with_roboplan(moveit: str, robot: Robot) -> None:
+    """Among obstacles: one scene where a straight joint line is the way, and one that cannot be."""
+    config = GeneratorConfig(obstacles=4, recovery_probability=0.0)
+    demonstration, results = pour_scene.demonstration(), {}
+    for name in ("roboplan", "moveit"):
+        results[name] = SceneWork(demonstration, robot.profile, config, 0, name).attempt([1, 2])
+    (refused, plan), (refused_too, same) = results["roboplan"], results["moveit"]
+    assert isinstance(refused, PlanFailure) and isinstance(refused_too, PlanFailure)
+    assert refused.code is refused_too.code and isinstance(plan, ScenePlan) and isinstance(same, ScenePlan)
+    assert "joint_line" in plan.plan.ways and plan.plan.ways == same.plan.ways
+    np.testing.assert_array_equal(plan.plan.joints, same.plan.joints)
 
 
 def test_the_limits_are_the_profiles_and_every_parameter_is_one_of_ros(robot: Robot) -> None:

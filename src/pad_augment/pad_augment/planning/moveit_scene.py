@@ -34,8 +34,8 @@ class MoveItScene:
         self._messages = host.messages
         # A copy of our own: joint states that arrive meanwhile, or other programs' objects, change nothing.
         with host.py.get_planning_scene_monitor().read_write() as scene:
-            scene.remove_all_collision_objects()
             self._empty = copy.deepcopy(scene)
+        self._empty.remove_all_collision_objects()
         self._scene = self._empty
         self._state = copy.deepcopy(self._empty.current_state)
 
