@@ -289,7 +289,7 @@ class ScenePlanner:
             if slower is not None:
                 ask = slower
             elif self._planner.finds_ways and result.phase.free and not ask.stops:
-                ask, tries = replace(first, stops=True), 0
+                ask, tries = replace(first, stops=True, skill=ask.skill), 0
             else:
                 assert isinstance(result, _Refused)
                 return result

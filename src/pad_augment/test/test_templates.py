@@ -100,8 +100,11 @@ def moved_block(frames: slice = slice(None), end: float = 5.0) -> Demonstration:
     places = {"one": (0, -0.24), "two": (0, -0.1), "box": (0.0, 0.15)}
     sizes = {"one": (0.02, 0.1), "two": (0.02, 0.02), "box": (0.05, 0.06)}
     whole = staged_scene.demonstration(spec, places, sizes, (left, right))
-    arrays = ("stamps", "keypoints", "keypoint_states", "gripper_poses", "gripper_openings", "gripper_closed")
-    cut = {name: getattr(whole, name)[frames] for name in (*arrays, "gripper_states", "landmarks")}
+    cut = {
+        name: value[frames]
+        for name, value in vars(whole).items()
+        if isinstance(value, np.ndarray) and len(value) == whole.frame_count
+    }
     return replace(whole, **cut, object_poses={name: poses[frames] for name, poses in whole.object_poses.items()})
 
 

@@ -190,21 +190,27 @@ class Certifier:
     def _near(self, motion: _Motion, asked: BoolArray) -> tuple[IntArray, IntArray]:
         """(step, pair) of all pairs but those whose spheres, or boxes along the axes, prove them apart."""
         a, b = self._pairs.T
-        one, other = motion.ends[:, :, 0], motion.ends[:, :, 1]
+        # Rows of bodies and pairs, columns of postures and steps: what is picked is contiguous.
+        one, other = (np.ascontiguousarray(motion.ends[:, :, end].transpose(2, 1, 0)) for end in (0, 1))
         centres = (one + other) / 2
-        away = [(centres[:, a, i] - centres[:, b, i]) ** 2 for i in range(3)]
-        gap = np.sqrt(away[0] + away[1] + away[2]) - (self._spheres[a] + self._spheres[b])
+        gap = (centres[0][a] - centres[0][b]) ** 2
+        for axis in (1, 2):
+            gap += (centres[axis][a] - centres[axis][b]) ** 2
+        np.sqrt(gap, out=gap)
+        gap -= (self._spheres[a] + self._spheres[b])[:, None]
         low = np.minimum(one, other) - self._radii[:, None]
         high = np.maximum(one, other) + self._radii[:, None]
         for body in self._fixed:
-            box = self._boxes[body]
-            apart = _largest(np.maximum(low - box[1], box[0] - high))
+            floor, top = (side[:, None, None] for side in self._boxes[body])
+            apart = np.maximum(low - top, floor - high).max(axis=0)
             for mine, partner in ((a, b), (b, a)):
-                columns = np.flatnonzero(mine == body)
-                gap[:, columns] = np.maximum(gap[:, columns], apart[:, partner[columns]])
-        gaps = gap[motion.row[:, 0]], gap[motion.row[:, 1]]
-        bound = motion.path[:, a] + motion.path[:, b]
-        step, pair = np.nonzero(asked & ((np.minimum(*gaps) <= 0) | (gaps[0] + gaps[1] <= bound)))
+                rows = np.flatnonzero(mine == body)
+                gap[rows] = np.maximum(gap[rows], apart[partner[rows]])
+        before, after = gap[:, motion.row[:, 0]], gap[:, motion.row[:, 1]]
+        path = np.ascontiguousarray(motion.path.T)
+        apart_at_ends = np.minimum(before, after) > 0
+        proved = apart_at_ends & (before + after > path[a] + path[b])
+        step, pair = np.nonzero(asked & ~proved.T)
         return step, pair
 
     def _capsules_meet(self, motion: _Motion, step: IntArray, pair: IntArray) -> tuple[IntArray, IntArray]:
@@ -317,7 +323,12 @@ class Certifier:
     def _motion(self, steps: _Steps, bodies: Sequence[Mapping[str, Body]]) -> _Motion:
         row, rotation, position = self._frames(steps, bodies)
         # (m, bodies, 2, 3)
-        ends = np.swapaxes(rotation @ np.swapaxes(self._tips, -1, -2), -1, -2) + position[..., None, :]
+        ends = np.empty((*position.shape[:2], 2, 3))
+        for tip in (0, 1):
+            place = position.copy()
+            for axis in range(3):
+                place += rotation[..., axis] * self._tips[:, tip, axis, None]
+            ends[:, :, tip] = place
         chords = ends[row[:, 1]] - ends[row[:, 0]]
         chord = np.sqrt(_dot(chords, chords))
         moved = np.abs(steps.joints[:, 1] - steps.joints[:, 0]).reshape(-1, 2, 6)

@@ -168,8 +168,8 @@ class LinkTree:
                 position = np.broadcast_to(joint.position, (count, 3))
             else:
                 before = after[joint.parent]
-                rotation = before[0] @ joint.rotation
-                position = before[0] @ joint.position + before[1]
+                rotation = _times(before[0], joint.rotation)
+                position = _times(before[0], joint.position) + before[1]
             value = joint.factor * postures[:, self._column[joint.name]]
             if joint.kind == "prismatic":
                 after.append((rotation, position + value[:, None] * rotation[:, :, 2]))
@@ -190,8 +190,13 @@ class LinkTree:
                 )
             else:
                 rotation, position = after[number]
-                out[link] = (rotation @ pose[:3, :3], rotation @ pose[:3, 3] + position)
+                out[link] = (_times(rotation, pose[:3, :3]), _times(rotation, pose[:3, 3]) + position)
         return out
+
+
+def _times(rotations: FloatArray, factor: FloatArray) -> FloatArray:
+    """Rotations (S, 3, 3) times a matrix (3, 3) or vector (3,), as one product of all rows: much faster."""
+    return np.asarray((rotations.reshape(-1, 3) @ factor).reshape(len(rotations), 3, *factor.shape[1:]))
 
 
 def origin(element: ElementTree.Element) -> FloatArray:

@@ -102,6 +102,8 @@ class ProvingPlanner(ABC):
         good = [(index, plan) for index, plan in enumerate(out) if not isinstance(plan, PlanFailure)]
         # Coarsely in the planner's own scene first; what that leaves is proved without gaps.
         for index, plan in good:
+            if requests[index].at_rest:
+                continue  # looked at already, where a way around was still possible
             blocked = self._first_collision(requests[index], plan)
             if blocked is not None:
                 out[index] = blocked
@@ -208,7 +210,7 @@ class ProvingPlanner(ABC):
                 joints = np.concatenate([joints, parts[index + 1][:1]])
                 openings = np.concatenate([openings, request.stretches[index + 1].openings[:1]])
             self._collisions.arrange(stretch.bodies)
-            at = self._collisions.first_collision(joints, openings, CHECK_STEP)
+            at = self._collisions.first_collision(joints, openings, np.inf)
             if at is None:
                 continue
             blocked[index] = self._collision(index, joints, openings, at)
