@@ -8,7 +8,7 @@ from pad_parse import geometry
 from pad_parse.camera import Camera
 from pad_parse.demonstration import Reference
 from pad_parse.errors import LocalisationError
-from pad_parse.localisation import Localiser, localise
+from pad_parse.localisation import ClassicalLocaliser
 
 HOME = {"bottle": (0.0, -0.18, 0.0), "cup": (0.0, 0.18, 0.0)}
 
@@ -29,7 +29,7 @@ def random_placements(rng):
 
 def errors_over(setting, count, rng, distractors=False):
     scene, points, objects, reference = setting
-    localiser = Localiser(reference, objects)
+    localiser = ClassicalLocaliser(reference, objects)
     worst = []
     for _ in range(count):
         placements = random_placements(rng)
@@ -58,7 +58,7 @@ def test_the_move_is_that_of_the_object(setting):
     scene, _, objects, reference = setting
     target = {"bottle": (0.06, -0.22, 0.35), "cup": (-0.04, 0.14, -0.35)}
     rgb, depth = scene.render(cylinders.placed(scene, target))
-    found = localise(reference, rgb, depth, scene.camera, objects)
+    found = ClassicalLocaliser(reference, objects).localise(rgb, depth, scene.camera)
     for name, place in target.items():
         true = geometry.yaw_pose(*place) @ geometry.inverse(geometry.yaw_pose(*HOME[name]))
         centre = np.array([*HOME[name][:2], 0.05])
@@ -77,7 +77,7 @@ def test_another_camera_pose(setting):
     moved = cylinders.Scene(np.random.default_rng(0), other)
     moved.bottle, moved.cup = scene.bottle, scene.cup
     rgb, depth = moved.render(cylinders.placed(moved, HOME))
-    found = localise(reference, rgb, depth, other, objects)
+    found = ClassicalLocaliser(reference, objects).localise(rgb, depth, other)
     truth = cylinders.keypoints_at(points, objects, HOME)
     assert np.linalg.norm(found.points_in_task - truth, axis=1).max() < 0.008
 
@@ -91,7 +91,7 @@ def test_an_object_without_texture_is_found_by_shape_and_colour():
     reference = Reference(rgb, depth, scene.camera, scene.camera.task_to_pixels(in_task), in_task)
     target = {"bottle": (0.03, -0.2, 0.2), "cup": (0.05, 0.15, 0.0)}
     rgb, depth = scene.render(cylinders.placed(scene, target))
-    found = localise(reference, rgb, depth, scene.camera, objects)
+    found = ClassicalLocaliser(reference, objects).localise(rgb, depth, scene.camera)
     truth = cylinders.keypoints_at(points, objects, target)
     assert np.linalg.norm(found.points_in_task - truth, axis=1).max() < 0.015
     assert 0.5 <= found.confidence["cup"] < 0.8 < found.confidence["bottle"]
@@ -103,7 +103,7 @@ def test_a_missing_object_is_refused_by_name(setting, missing):
     left = {name: place for name, place in HOME.items() if name != missing}
     rgb, depth = scene.render(cylinders.placed(scene, left))
     with pytest.raises(LocalisationError, match=rf"confidence .*: {missing} \(") as caught:
-        localise(reference, rgb, depth, scene.camera, objects)
+        ClassicalLocaliser(reference, objects).localise(rgb, depth, scene.camera)
     assert caught.value.confidence[missing] < 0.5 < caught.value.confidence[next(iter(left))]
 
 
@@ -113,7 +113,7 @@ def test_a_look_alike_of_another_size_is_refused(setting):
     items = [(scene.bottle, geometry.yaw_pose(0, -0.18, 0)), (big, geometry.yaw_pose(0, 0.18, 0))]
     rgb, depth = scene.render(items)
     with pytest.raises(LocalisationError, match="cup"):
-        localise(reference, rgb, depth, scene.camera, objects)
+        ClassicalLocaliser(reference, objects).localise(rgb, depth, scene.camera)
 
 
 def test_unusable_input_is_a_clear_error(setting):
@@ -121,12 +121,12 @@ def test_unusable_input_is_a_clear_error(setting):
     rgb, depth = reference.rgb, reference.depth
     blind = Reference(rgb, None, scene.camera, reference.keypoint_pixels, reference.points_in_task)
     with pytest.raises(LocalisationError, match="no depth"):
-        localise(blind, rgb, depth, scene.camera, objects)
+        ClassicalLocaliser(blind, objects).localise(rgb, depth, scene.camera)
     with pytest.raises(LocalisationError, match="pose in the task"):
-        localise(reference, rgb, depth, Camera(scene.camera.matrix, 640, 480), objects)
+        ClassicalLocaliser(reference, objects).localise(rgb, depth, Camera(scene.camera.matrix, 640, 480))
     with pytest.raises(LocalisationError, match="must agree"):
-        localise(reference, rgb, depth[:100], scene.camera, objects)
+        ClassicalLocaliser(reference, objects).localise(rgb, depth[:100], scene.camera)
     with pytest.raises(LocalisationError, match="keypoint objects"):
-        localise(reference, rgb, depth, scene.camera, objects[:3])
+        ClassicalLocaliser(reference, objects[:3]).localise(rgb, depth, scene.camera)
     with pytest.raises(LocalisationError, match="enough confidence"):
-        localise(reference, rgb, np.zeros_like(depth), scene.camera, objects)
+        ClassicalLocaliser(reference, objects).localise(rgb, np.zeros_like(depth), scene.camera)

@@ -1,9 +1,8 @@
-"""Find the named points of a demonstration in a new scene, on RGB-D, with a confidence and a refusal below it."""
+"""Find keypoints by local features, colours and shape on RGB-D, with a confidence and a refusal below it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,12 @@ from pad_parse.camera import Camera
 from pad_parse.demonstration import Reference
 from pad_parse.errors import LocalisationError
 from pad_parse.localisation.hypotheses import Guess, Scene, from_features, from_shape, prepare_scene
+from pad_parse.localisation.localisation import CONFIDENCE_LIMIT, Localisation
+from pad_parse.localisation.localiser import check_images, refuse_weak
 from pad_parse.localisation.object_model import ObjectModel, build_models
 from pad_parse.localisation.registration import Registration, register
-
-CONFIDENCE_LIMIT = 0.5
-"""Below this an object counts as not found."""
+from pad_parse.localisation.shape_transfer import Fit, assign, transfer
+from pad_parse.localisation.upright_shape import UprightShape, standing_surfaces, upright_shape
 
 _ENOUGH_PATCHES = 12
 _LEAST_PATCHES = 5
@@ -26,25 +26,16 @@ _SHAPE_ONLY = 0.7
 """Shape and colours without a single patch say nothing about the angle: their confidence is scaled by this."""
 
 
-@dataclass(frozen=True, eq=False)
-class Localisation:
-    """The keypoints in a new scene.
+class ClassicalLocaliser:
+    """Finds the keypoints of one demonstration; what the reference says is worked out once.
 
-    Attributes:
-        points_in_task: (N, 3) metres.
-        object_transforms: name -> (4, 4), move of the object from the reference to the new scene, task frame.
-        confidence: name -> [0, 1].
+    Objects stand upright on the table, anywhere and at any place among other things. The same objects are recognised by
+    local features and patches of their surface, or by shape and colours where they have none. With `other_instances`,
+    an object that is not recognised so is taken to be another of its kind and found by the shape of its outline, see
+    `shape_transfer`; any other thing of that shape then counts as one too, and of two such things neither is taken.
     """
 
-    points_in_task: NDArray[np.float64]
-    object_transforms: dict[str, NDArray[np.float64]]
-    confidence: dict[str, float]
-
-
-class Localiser:
-    """Finds the keypoints of one demonstration; what the reference says is worked out once."""
-
-    def __init__(self, reference: Reference, keypoint_objects: Sequence[str]) -> None:
+    def __init__(self, reference: Reference, keypoint_objects: Sequence[str], *, other_instances: bool = False) -> None:
         """Take the demonstration's annotated first frame, with depth, and the object of each of its N keypoints.
 
         Raises:
@@ -57,6 +48,16 @@ class Localiser:
                 f"{len(self._objects)} keypoint objects are given, the reference has {len(self._points)} keypoints"
             )
         self._models = build_models(reference, self._objects)
+        self._shapes: dict[str, UprightShape] | None = None
+        if other_instances:
+            self._shapes = {}
+            for name, model in self._models.items():
+                if model.shape is None:
+                    raise LocalisationError(
+                        f"too little of {name} is seen in the reference image to know the shape of another one; "
+                        "annotate a frame in which nothing hides it"
+                    )
+                self._shapes[name] = model.shape
 
     def localise(
         self,
@@ -67,58 +68,60 @@ class Localiser:
         limit: float = CONFIDENCE_LIMIT,
         rng: np.random.Generator | None = None,
     ) -> Localisation:
-        """Find the keypoints on the same objects, which stand upright anywhere on the table; see `localise`."""
-        if camera.transform_camera_to_task is None:
-            raise LocalisationError("the camera's pose in the task frame is not known; give a calibration file")
-        if rgb.shape[:2] != depth.shape or rgb.shape[:2] != (camera.height, camera.width):
-            raise LocalisationError(
-                f"colour is {rgb.shape[:2]}, depth {depth.shape}, the camera {(camera.height, camera.width)}; "
-                "all must agree"
-            )
+        """Find the keypoints; see `KeypointLocaliser`.
+
+        rng: for the samples of robust fits; by default a fixed sequence, so that results repeat.
+        """
+        check_images(rgb, depth, camera)
         rng = rng if rng is not None else np.random.default_rng(0)
         scene = prepare_scene(rgb, depth, camera)
         found = {name: _find(model, scene, rng) for name, model in self._models.items()}
-        confidence = {name: value for name, (_, value) in found.items()}
-        weak = {name: value for name, value in confidence.items() if value < limit}
-        if weak:
-            listed = ", ".join(f"{name} ({value:.2f})" for name, value in weak.items())
-            raise LocalisationError(
-                f"not found with enough confidence ({limit:.2f}): {listed}; "
-                "is the object in view, upright, unhidden, and the one of the demonstration?",
-                confidence,
-            )
         moves = {name: move for name, (move, _) in found.items()}
-        points = np.stack(
-            [geometry.transform_points(moves[o], p) for o, p in zip(self._objects, self._points, strict=True)]
-        )
+        confidence = {name: value for name, (_, value) in found.items()}
+        if self._shapes is None:
+            fits: dict[str, Fit] = {}
+            advice = "is the object in view, upright, unhidden, and the one of the demonstration?"
+        else:
+            fits = self._other_instances(scene, moves, confidence)
+            advice = "is one such object in view, upright and unhidden, and only one?"
+        refuse_weak(confidence, limit, advice)
+        points = np.empty((len(self._objects), 3))
+        for i, (name, point) in enumerate(zip(self._objects, self._points, strict=True)):
+            if name in fits:
+                assert self._shapes is not None
+                points[i] = transfer(point[None], self._shapes[name], fits[name])[0]
+            else:
+                points[i] = geometry.transform_points(moves[name], point)
         return Localisation(points, moves, confidence)
 
-
-def localise(
-    reference: Reference,
-    rgb: NDArray[np.uint8],
-    depth: NDArray[np.float32],
-    camera: Camera,
-    keypoint_objects: Sequence[str],
-    *,
-    limit: float = CONFIDENCE_LIMIT,
-    rng: np.random.Generator | None = None,
-) -> Localisation:
-    """Find the reference's keypoints on the same objects, which stand upright anywhere on the table.
-
-    Args:
-        reference: the demonstration's annotated first frame, with depth.
-        rgb: (H, W, 3) uint8.
-        depth: (H, W) float32 metres, aligned, 0 where there is none.
-        camera: of the new image, with its pose in the task frame.
-        keypoint_objects: object of each of the N keypoints.
-        limit: confidence below which an object is refused.
-        rng: for the random samples of robust fits; a fixed sequence if not given, so that results repeat.
-
-    Raises:
-        LocalisationError: an object was not found with enough confidence, or the images cannot be used.
-    """
-    return Localiser(reference, keypoint_objects).localise(rgb, depth, camera, limit=limit, rng=rng)
+    def _other_instances(
+        self, scene: Scene, moves: dict[str, NDArray[np.float64]], confidence: dict[str, float]
+    ) -> dict[str, Fit]:
+        """Fits of the objects whose own surface was not recognised; their `moves` and `confidence` are replaced."""
+        assert self._shapes is not None and scene.camera.transform_camera_to_task is not None
+        missing = {name: shape for name, shape in self._shapes.items() if confidence[name] <= _SHAPE_ONLY}
+        if not missing:
+            return {}
+        eye = scene.camera.transform_camera_to_task[:3, 3]
+        masks = standing_surfaces(scene.cloud, scene.above, scene.depth)
+        shapes = [upright_shape(scene.cloud, mask, eye) for mask in masks]
+        recognised = [
+            (geometry.transform_points(moves[name], [*shape.axis, 0.0])[:2], shape.width)
+            for name, shape in self._shapes.items()
+            if name not in missing
+        ]
+        free = [
+            shape
+            for shape in shapes
+            if shape is not None and all(np.linalg.norm(shape.axis - place) > width for place, width in recognised)
+        ]
+        fits = {}
+        for name, (fit, value) in assign(missing, free).items():
+            confidence[name], moves[name] = value, np.eye(4)
+            if fit is not None:
+                fits[name] = fit
+                moves[name][:2, 3] = fit.shape.axis - missing[name].axis
+        return fits
 
 
 def _find(model: ObjectModel, scene: Scene, rng: np.random.Generator) -> tuple[NDArray[np.float64], float]:

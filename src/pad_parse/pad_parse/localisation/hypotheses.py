@@ -31,7 +31,7 @@ class Scene:
 
     Attributes:
         rgb: (H, W, 3); grey: (H, W); depth: (H, W) metres.
-        cloud: (H, W, 3) task frame, nan without depth.
+        cloud: (H, W, 3) task frame, nan without depth; above: (H, W), what is above the table.
         landmarks: (k, 3) task-frame points of local features, nan without depth; descriptors: (k, 128).
         clusters: separate surfaces above the table: mask (H, W) and hull.
     """
@@ -41,6 +41,7 @@ class Scene:
     depth: NDArray[np.float32]
     camera: Camera
     cloud: NDArray[np.float64]
+    above: NDArray[np.bool_]
     landmarks: NDArray[np.float64]
     descriptors: NDArray[np.float32]
     clusters: list[tuple[NDArray[np.bool_], Hull]]
@@ -69,7 +70,7 @@ def prepare_scene(rgb: NDArray[np.uint8], depth: NDArray[np.float32], camera: Ca
     if described is not None:
         pixels = np.array([key.pt for key in keys])
         landmarks, descriptors = camera.pixels_to_task(pixels, median_depth(depth, pixels, 1)), described
-    return Scene(rgb, grey, depth, camera, cloud, landmarks, descriptors, _clusters(depth, cloud, above, camera))
+    return Scene(rgb, grey, depth, camera, cloud, above, landmarks, descriptors, _clusters(depth, cloud, above, camera))
 
 
 def from_features(model: ObjectModel, scene: Scene, rng: np.random.Generator) -> Guess | None:

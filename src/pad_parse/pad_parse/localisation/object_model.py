@@ -12,6 +12,7 @@ from pad_parse import geometry
 from pad_parse.camera import Camera
 from pad_parse.demonstration import Reference
 from pad_parse.errors import LocalisationError
+from pad_parse.localisation.upright_shape import UprightShape, upright_shape
 from pad_parse.tracking.object_mask import Hull, object_mask, points_of_image, upright_hull
 from pad_parse.tracking.support import Support, View, find_features, surface_normals
 
@@ -25,6 +26,7 @@ class ObjectModel:
 
     Attributes:
         hull: the upright cylinder around it.
+        shape: its outline; None if too little is seen.
         colours: its hue-saturation histogram, see `colour_histogram`.
         landmarks: (k, 3) points of its local features.
         descriptors: (k, 128) of these.
@@ -33,6 +35,7 @@ class ObjectModel:
     """
 
     hull: Hull
+    shape: UprightShape | None
     colours: NDArray[np.float32]
     landmarks: NDArray[np.float64]
     descriptors: NDArray[np.float32]
@@ -102,6 +105,7 @@ def _build(
     support.add(View(grey, geometry.inverse(pose)), points, surface_normals(cloud, pixels, towards), pixels)
     return ObjectModel(
         hull=upright_hull(cloud[mask], pose[:3, 3]),
+        shape=upright_shape(cloud, mask, pose[:3, 3]),
         colours=colour_histogram(rgb, mask),
         landmarks=landmarks,
         descriptors=descriptors,

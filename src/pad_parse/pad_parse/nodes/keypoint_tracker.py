@@ -25,7 +25,7 @@ from pad_parse import qos
 from pad_parse.camera import Camera
 from pad_parse.demonstration import Demonstration, KeypointState
 from pad_parse.errors import CameraError, DemonstrationError, NodeError, PadParseError
-from pad_parse.localisation import Localiser
+from pad_parse.localisation import ClassicalLocaliser
 from pad_parse.nodes.camera_stream import COLOUR, DEPTH, INFO, CameraStream
 from pad_parse.nodes.keypoint_messages import KeypointMarkers, keypoint_array, pose_message
 from pad_parse.nodes.parameters import calibrated_camera, declare, required
@@ -83,7 +83,7 @@ class KeypointTracker(Node):
         )
         self._demonstration = self._load_demonstration(str(task))
         assert self._demonstration.reference is not None
-        self._localiser = Localiser(self._demonstration.reference, self._demonstration.keypoint_objects)
+        self._localiser = ClassicalLocaliser(self._demonstration.reference, self._demonstration.keypoint_objects)
         self._calibration = calibrated_camera(self)
         self._camera: Camera | None = None
         self._tracker: ObjectTracker | None = None

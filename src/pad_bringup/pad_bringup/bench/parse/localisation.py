@@ -41,7 +41,7 @@ from pad_bringup.resources import named_or_path
 from pad_parse import geometry
 from pad_parse.demonstration import Reference
 from pad_parse.errors import LocalisationError
-from pad_parse.localisation import Localiser
+from pad_parse.localisation import ClassicalLocaliser
 from pad_parse.task import TaskSpec
 
 KEYS = ("localise_same", "localise_distractors", "localise_instance", "localise_confident_wrong")
@@ -77,7 +77,7 @@ def measure(settings: BenchSettings, say: Callable[[str], None]) -> dict[str, fl
     camera = reference.camera
     wrong, shares, seconds = 0, {}, []
     for kind in KINDS:
-        localiser = Localiser(reference, objects.keypoint_objects, other_instances=kind == "instance")
+        localiser = ClassicalLocaliser(reference, objects.keypoint_objects, other_instances=kind == "instance")
         worst, refusals = [], 0
         for number, still in enumerate(stills(kind, count, settings.seed)):
             start = time.process_time()
