@@ -31,10 +31,13 @@ class Body:
     radius: float
     top: float
 
+    def off_axis(self, points: np.ndarray) -> np.ndarray:
+        """(...,) m from the axis of points (..., 3) in the object's frame."""
+        return np.hypot(points[..., 0] - self.x, points[..., 1] - self.y)
+
     def encloses(self, points: np.ndarray) -> np.ndarray:
         """(...,) bool: points (..., 3) in the object's frame that lie well inside, where no fingertip can be."""
-        away = np.hypot(points[..., 0] - self.x, points[..., 1] - self.y)
-        return np.asarray((away < 0.75 * self.radius) & (points[..., 2] < self.top))
+        return np.asarray((self.off_axis(points) < 0.75 * self.radius) & (points[..., 2] < self.top))
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,11 @@ def find_holds(
 ) -> list[Hold]:
     """Which hand holds which object when.
 
-    stamps (T,) s; hand_poses (T, 2, 4, 4) with nan where a hand is not well seen; tips (T, 2, F, 3) m, fingertips of
-    each, badly seen ones too; object_poses name -> (T, 4, 4); object_points name -> (M, 3) m in the object's frame;
-    arms_of name -> arms that may handle it; bodies: shapes of objects in their frames, where known; near: m from the
-    gripper's origin to the nearest object point; arrival: m, how still fingertips rest in the object's frame once they
-    hold it.
+    stamps (T,) s; hand_poses (T, 2, 4, 4) with nan where a hand is not well seen; tips (T, 2, F, 3) m, outer joints of
+    the fingers of each, badly seen ones too; object_poses name -> (T, 4, 4); object_points name -> (M, 3) m in the
+    object's frame; arms_of name -> arms that may handle it; bodies: shapes of objects in their frames, where known;
+    near: m from the gripper's origin to the nearest object point; arrival: m, how still fingertips rest in the object's
+    frame once they hold it.
     """
     holds: list[Hold] = []
     for name, poses in object_poses.items():
@@ -151,11 +154,12 @@ def find_holds(
                 continue
             onset = motion_onset(stamps, poses, lever, start) if start > 0 else 0
             relative = geometry.transform_points(geometry.inverse(poses), tips[:, arm])
-            if bodies is not None and name in bodies:
-                relative = np.where(bodies[name].encloses(relative)[..., None], np.nan, relative)
-            first = _grasp_frame(stamps, relative, onset, end, arrival)
+            body = None if bodies is None else bodies.get(name)
+            if body is not None:
+                relative = np.where(body.encloses(relative)[..., None], np.nan, relative)
+            first = _grasp_frame(stamps, relative, onset, end, arrival, body)
             following = next((a for a, _ in motions if a > end), len(stamps))
-            last = _release_frame(stamps, relative, end, following, arrival)
+            last = _release_frame(stamps, relative, end, following, arrival, body)
             holds.append(Hold(arm, name, first, last, onset))
     return _without_overlap(holds)
 
@@ -203,7 +207,7 @@ def _holder(distance: np.ndarray, arms: tuple[int, ...], near: float) -> int | N
     return best if best is None or best_share > 0.2 else None
 
 
-def _grasp_frame(stamps: np.ndarray, tips: np.ndarray, onset: int, end: int, settle: float) -> int:
+def _grasp_frame(stamps: np.ndarray, tips: np.ndarray, onset: int, end: int, settle: float, body: Body | None) -> int:
     """First frame of the grasp: from there on the fingertips (T, F, 3), in the object's frame, rest where they hold it.
 
     onset: the frame in which the object begins to move, by when the hand holds it.
@@ -212,11 +216,13 @@ def _grasp_frame(stamps: np.ndarray, tips: np.ndarray, onset: int, end: int, set
         return 0
     begin = int(np.searchsorted(stamps, stamps[onset] - _LONGEST_WAIT))
     rest = slice(onset, min(end, int(np.searchsorted(stamps, stamps[onset] + _HELD_FOR))))
-    came = _came_to_rest(stamps, tips, begin, onset, rest, settle)
+    came = _came_to_rest(stamps, tips, begin, onset, rest, settle, body)
     return onset if came is None else min(onset, came)
 
 
-def _release_frame(stamps: np.ndarray, tips: np.ndarray, end: int, following: int, settle: float) -> int:
+def _release_frame(
+    stamps: np.ndarray, tips: np.ndarray, end: int, following: int, settle: float, body: Body | None
+) -> int:
     """Frame after the last one of the hold: the fingertips (T, F, 3), object's frame, leave it after it came to rest.
 
     end: frame after the object's motion; following: frame in which the object moves again, or T.
@@ -229,12 +235,12 @@ def _release_frame(stamps: np.ndarray, tips: np.ndarray, end: int, following: in
     last = min(following, int(np.searchsorted(stamps, stamps[end] + _LONGEST_WAIT)))
     held = slice(count - end, count - max(0, int(np.searchsorted(stamps, stamps[end] - _HELD_FOR))))
     begin = count - last
-    came = _came_to_rest(back, tips[::-1], begin, count - end, held, settle)
+    came = _came_to_rest(back, tips[::-1], begin, count - end, held, settle, body)
     return following if came is None or came == begin else count - came
 
 
 def _came_to_rest(
-    stamps: np.ndarray, tips: np.ndarray, begin: int, edge: int, held: slice, settle: float
+    stamps: np.ndarray, tips: np.ndarray, begin: int, edge: int, held: slice, settle: float, body: Body | None
 ) -> int | None:
     """First frame in [begin, edge] from which the fingertips (T, F, 3) stay where they are in frames `held`; `begin` if
     they were never elsewhere, None if they are not seen in `held`.
@@ -242,19 +248,33 @@ def _came_to_rest(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # fingers that are never seen
         rest = np.nanmedian(tips[held], axis=0)
-        away = np.nanmedian(np.linalg.norm(tips - rest, axis=2), axis=1)
+        if body is None:
+            away = np.nanmedian(np.linalg.norm(tips - rest, axis=2), axis=1)
+        else:
+            # Fingers open outwards; one that is taken for its neighbour moves along the body or into it.
+            outwards = body.off_axis(tips) - body.off_axis(rest)
+            away = np.maximum(np.nanmedian(outwards, axis=1), 0.0)
         floor = float(np.nanmedian(away[held]))
+    known = begin + np.nonzero(np.isfinite(away[begin:edge]))[0]
     if not np.isfinite(floor):
         return None
-    away = medfilt(np.where(np.isfinite(away), away, floor), 5)
-    departed = np.nonzero(away[begin:edge] > max(floor + 0.25 * settle, 2 * floor))[0]
-    if not len(departed):
+    if len(known) < _SLOPE:
         return begin
-    left = begin + int(departed[-1])
+    seen = medfilt(away[known], 5)
+    far = seen > max(floor + 0.25 * settle, 2 * floor)
+    # The split that most frames agree with: far before it, near after it. A hand that the model misreads for a moment
+    # is neither.
+    votes = np.cumsum(np.where(far, 1, -1))
+    if votes.max() <= 0:
+        return begin
+    last = int(len(votes) - 1 - votes[::-1].argmax())
+    left = int(known[last])
     # Straight down to the noise: the last of a movement is too slow to be seen in it.
-    span = np.arange(max(begin, left - _SLOPE), left + 1)
-    slope, height = np.polyfit(stamps[span] - stamps[left], away[span], 1)
-    if slope >= 0 or len(span) < 3:
+    span = slice(max(0, last - _SLOPE), last + 1)
+    if span.stop - span.start < 3:
+        return left + 1
+    slope, height = np.polyfit(stamps[known[span]] - stamps[left], seen[span], 1)
+    if slope >= 0:
         return left + 1
     ends = stamps[left] + (floor - height) / slope
     return int(np.clip(np.searchsorted(stamps, ends), left + 1, min(edge, left + _SLOPE)))

@@ -16,7 +16,7 @@ from pad_parse.demonstration import KeypointState
 from pad_parse.errors import ParseError
 from pad_parse.grasp_fit import GraspFit, fit_grasp
 from pad_parse.grasping import Body, Hold, find_holds, runs
-from pad_parse.hands.estimator import FINGERTIPS, INDEX_MCP, INDEX_TIP, MIDDLE_MCP, THUMB_TIP, WRIST
+from pad_parse.hands.estimator import FINGER_ENDS, INDEX_MCP, INDEX_TIP, MIDDLE_MCP, THUMB_TIP, WRIST
 from pad_parse.lifting.uncertainty import time_unseen
 from pad_parse.smoothing import mean_pose, smooth_scalars, smooth_trajectory
 
@@ -106,7 +106,7 @@ def track_grippers(
     holds = find_holds(
         stamps,
         trusted,
-        landmarks[:, :, FINGERTIPS],
+        landmarks[:, :, FINGER_ENDS],
         complete,
         object_points,
         arms_of,
@@ -120,7 +120,7 @@ def track_grippers(
     openings = np.full((count, 2), np.nan)
     tips = np.stack(
         [
-            smooth_scalars(stamps, landmarks[:, arm, FINGERTIPS].mean(axis=1), half_window=0.1, order=1, spread=0.01)
+            smooth_scalars(stamps, landmarks[:, arm, FINGER_ENDS].mean(axis=1), half_window=0.1, order=1, spread=0.01)
             for arm in (0, 1)
         ],
         axis=1,
@@ -201,8 +201,7 @@ def _around(tips: np.ndarray, object_poses: dict[str, np.ndarray], bodies: dict[
     result = np.zeros(len(tips), dtype=bool)
     for name, body in bodies.items():
         local = geometry.transform_points(geometry.inverse(object_poses[name]), tips[:, None])[:, 0]
-        away = np.hypot(local[:, 0] - body.x, local[:, 1] - body.y)
-        result |= (away < body.radius + _ROUND) & (local[:, 2] < body.top + _ROUND)
+        result |= (body.off_axis(local) < body.radius + _ROUND) & (local[:, 2] < body.top + _ROUND)
     return result
 
 

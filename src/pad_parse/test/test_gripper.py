@@ -222,3 +222,39 @@ def test_a_handle_is_no_enclosing_grasp() -> None:
     assert fit is not None and not fit.enclosing
     grasp = geometry.inverse(s["objects"][60]) @ s["hand"][60]
     assert np.linalg.norm(fit.gripper_in_object[:3, 3] - grasp[:3, 3]) < 0.004
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_grasp_and_release_are_found_through_misread_fingers(seed: int) -> None:
+    """Open fingers arrive 12 mm off a cylinder, close at 1.0 s, lift it, put it down, open at 3.0 s and leave."""
+    rng = np.random.default_rng(seed)
+    stamps = np.arange(135) / 30
+
+    def step(start: float, end: float) -> np.ndarray:
+        s = np.clip((stamps - start) / (end - start), 0, 1)
+        return s**3 * (10 - 15 * s + 6 * s**2)
+
+    body = Body(0.0, 0.0, 0.035, 0.15)
+    height = 0.12 * (step(1.3, 1.8) - step(2.2, 2.7))
+    objects = geometry.make_pose(np.eye(3), np.stack([0 * stamps, 0 * stamps, height], axis=1))
+    gap = 0.012 * (1 - step(0.6, 1.0) + step(3.0, 3.4))
+    back = 0.15 * (1 - step(0.0, 0.5) + step(3.5, 4.2))
+    landmarks = np.full((135, 2, 21, 3), np.nan)
+    for t in range(135):
+        # The wrist lies at -x; fingers end at +y, one above the other, the thumb at -y.
+        landmarks[t, 1] = [-0.09 - back[t], 0.0, 0.06]
+        for finger, joint in enumerate((7, 8, 11, 12, 15, 16)):
+            landmarks[t, 1, joint] = [-back[t], 0.042 + gap[t], 0.10 - 0.02 * (finger // 2)]
+        landmarks[t, 1, 4] = [-back[t], -0.042 - gap[t], 0.10]
+        if rng.random() < 0.2:
+            # Every finger is taken for the one above it, and lies a little too near.
+            landmarks[t, 1, [7, 8, 11, 12, 15, 16]] += [0.0, -0.006, 0.02]
+        landmarks[t, 1, :, 2] += height[t]
+    landmarks += rng.normal(0, 0.002, landmarks.shape)
+    sure = np.isfinite(landmarks).all(axis=(2, 3)).astype(float)
+    points = {"cup": np.array([[0.035, 0.0, 0.10], [0.03, 0.02, 0.03], [0.0, 0.035, 0.12]])}
+    found = track_grippers(stamps, landmarks, sure, sure, {"cup": objects}, points, {"cup": (1,)}, bodies={"cup": body})
+    assert len(found.holds) == 1
+    # The last millimetre of a smooth motion takes two or three frames.
+    assert abs(found.holds[0].start - 28) <= 4
+    assert abs(found.holds[0].end - 92) <= 4

@@ -18,8 +18,8 @@ LANDMARK_NAMES: tuple[str, ...] = (
 LANDMARK_COUNT = len(LANDMARK_NAMES)
 
 WRIST, THUMB_TIP, INDEX_MCP, INDEX_TIP, MIDDLE_MCP = 0, 4, 5, 8, 9
-FINGERTIPS: tuple[int, ...] = (8, 12, 16)
-"""Tips that mostly stay in sight when a hand closes on something: index, middle and ring finger."""
+FINGER_ENDS: tuple[int, ...] = (7, 8, 11, 12, 15, 16)
+"""Last joints and tips of index, middle and ring finger, which mostly stay in sight when a hand closes on something."""
 PALM: tuple[int, ...] = (0, 5, 9, 13, 17)
 """Landmarks that keep their mutual distances whatever the fingers do."""
 BONES: tuple[tuple[int, int], ...] = (
