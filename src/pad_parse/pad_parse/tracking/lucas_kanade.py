@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pad_parse.errors import TrackingError
 from pad_parse.tracking import anchors, flow
 from pad_parse.tracking.local_motion import LocalMotion
-from pad_parse.tracking.point_tracker import TrackResult
+from pad_parse.tracking.point_tracker import TrackResult, check_start
 from pad_parse.tracking.rigid_groups import fit_affine
 from pad_parse.tracking.support import find_features
 
@@ -53,17 +53,7 @@ class LucasKanadeTracker:
         Raises:
             TrackingError: wrong shapes, or points outside the image.
         """
-        points = np.array(points, dtype=np.float64)
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-            raise TrackingError(f"the tracker needs (H, W, 3) uint8 images; got {rgb.shape} {rgb.dtype}")
-        if points.ndim != 2 or points.shape[1:] != (2,) or len(points) == 0:
-            raise TrackingError(f"the tracker needs (N, 2) pixels, N >= 1; got {points.shape}")
-        size = np.array([rgb.shape[1], rgb.shape[0]])
-        outside = ~np.all((points >= 0) & (points <= size - 1), axis=1)
-        if np.any(outside):
-            raise TrackingError(
-                f"point {int(np.argmax(outside))} at {points[outside][0]} is outside the {size[0]} x {size[1]} image"
-            )
+        points = check_start(rgb, points)
         grey = _prepared(rgb)
         self._first = self._last = grey
         self._count = len(points)
@@ -114,6 +104,10 @@ class LucasKanadeTracker:
         return [
             TrackResult(stamp, points[: self._count].copy(), shown, np.maximum(agreement[: self._count], 0) * shown)
         ]
+
+    def flush(self) -> list[TrackResult]:
+        """See `PointTracker.flush`; nothing is ever held back."""
+        return []
 
     def _flow(self, grey: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Where the visible points went (M, 2), and which of them flow that returns to its beginning (M,)."""
