@@ -312,13 +312,13 @@ class RobotTrajectory:
         speed = np.array([self._limits[name]["max_velocity"] for name in self._names])
         push = np.array([self._limits[name]["max_acceleration"] for name in self._names])
         legs = np.abs(np.diff(self._path, axis=0))
-        # One quintic per leg, at rest at the corners: slower than time-optimal, and on the path.
-        seconds = np.maximum((1.9 * legs / speed).max(1), np.sqrt((5.8 * legs / push).max(1))) + 1e-3
+        # One cubic per leg, at rest at the corners, that just keeps the limits: coarser steps through it do not.
+        seconds = np.maximum((1.5 * legs / speed).max(1), np.sqrt((6.0 * legs / push).max(1))) + 1e-3
         nodes = np.r_[0.0, np.cumsum(seconds)]
         times = np.unique(np.r_[np.arange(0.0, nodes[-1], resample_dt), nodes[-1]])
         leg = np.clip(np.searchsorted(nodes, times, side="right") - 1, 0, len(seconds) - 1)
         s = (times - nodes[leg]) / seconds[leg]
-        s = s**3 * (10 - 15 * s + 6 * s**2)
+        s = s**2 * (3 - 2 * s)
         self._path = self._path[leg] + s[:, None] * (self._path[leg + 1] - self._path[leg])
         self._times = times
         return True

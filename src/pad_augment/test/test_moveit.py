@@ -15,7 +15,7 @@ from pad_augment.generator import SceneWork
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_augment.planning import PLANNERS, choose_planner, make_planner
 from pad_augment.planning.collisions import CollisionScene
-from pad_augment.planning.interface import Body, PlanFailure, Shape
+from pad_augment.planning.interface import Body, Failure, PlanFailure, PlanRequest, Shape, Stretch
 from pad_augment.planning.moveit_host import moveit_host, node_parameters, why_absent
 from pad_augment.planning.moveit_scene import MoveItScene
 from pad_augment.scene_plan import ScenePlan
@@ -102,6 +102,28 @@ def test_whole_scenes_come_out_as_with_roboplan(moveit: str, robot: Robot) -> No
     assert refused.code is refused_too.code and isinstance(plan, ScenePlan) and isinstance(same, ScenePlan)
     assert "joint_line" in plan.plan.ways and plan.plan.ways == same.plan.ways
     np.testing.assert_array_equal(plan.plan.joints, same.plan.joints)
+
+
+@pytest.mark.skipif(REAL, reason="MoveIt is installed here")
+@pytest.mark.parametrize(("code", "failure"), [(-6, Failure.TIME_OUT), (-1, Failure.NO_PATH), (99999, Failure.NO_PATH)])
+def test_what_moveit_answers_becomes_a_failure(
+    fake: None, robot: Robot, monkeypatch: pytest.MonkeyPatch, code: int, failure: Failure
+) -> None:
+    import fake_moveit
+
+    monkeypatch.setattr(fake_moveit.PlanningComponent, "_searched", lambda *_: fake_moveit.MotionPlanResponse(code))
+    poses = np.stack([robot.fk(arm, robot.home[arm]) for arm in (0, 1)])
+    goals = poses.copy()
+    goals[0, 1, 3] -= 0.3
+    share = np.linspace(0, 1, 21) ** 3 * (10 - 15 * np.linspace(0, 1, 21) + 6 * np.linspace(0, 1, 21) ** 2)
+    path = np.stack([geometry.interpolate_pose(poses[arm], goals[arm], share) for arm in (0, 1)], axis=1)
+    middle = poses[0, :3, 3] + [0.02, -0.15, 0.0]
+    block = Body(geometry.yaw_pose(middle[0], middle[1], 0.0))
+    request = PlanRequest([Stretch(path, np.full((21, 2), 0.1), True, {"block": block})], at_rest=True)
+    planner = make_planner("moveit", robot, {"block": Shape(0.03, 0.33)}, 10.0)
+    with pytest.raises(PlanFailure, match=f"error code {code}") as caught:
+        planner.plan(request, np.random.default_rng(0))
+    assert caught.value.code is failure and caught.value.stretch == 0
 
 
 def test_the_limits_are_the_profiles_and_every_parameter_is_one_of_ros(robot: Robot) -> None:

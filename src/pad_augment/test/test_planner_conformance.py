@@ -218,6 +218,17 @@ def test_a_way_round_is_found(proving: BimanualPlanner, robot: Robot, checker: C
         np.testing.assert_array_equal(proving.plan(request, rng()).joints, plan.joints)
 
 
+def test_a_way_round_takes_the_time_that_the_limits_ask_for(
+    proving: BimanualPlanner, robot: Robot, checker: CollisionScene
+) -> None:
+    stretch = line(robot, (0.0, -0.3, 0.0), 0.3, arms=(0,), bodies={"block": across(robot)})
+    request = PlanRequest([stretch], at_rest=True)
+    plan = proving.plan(request, rng())
+    assert plan.lengths[0] > len(stretch)
+    assert_agrees(plan, request, robot)
+    assert_free(plan, request, checker)
+
+
 def test_a_way_round_for_both_arms(proving: BimanualPlanner, robot: Robot, checker: CollisionScene) -> None:
     stretch = line(robot, (0.0, -0.3, 0.0), 2.0, bodies={"block": across(robot)})
     stretch.poses[:, 1] = line(robot, (-0.05, 0.0, 0.05), 2.0).poses[:, 1]

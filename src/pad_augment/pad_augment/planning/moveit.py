@@ -96,7 +96,6 @@ class MoveItPlanner(ProvingPlanner):
         for _ in range(_TRIES_TO_SLOW):
             count = max(1, int(np.ceil(seconds * self._rate_hz - 1e-9)))
             out = curve(np.linspace(0, times[-1] - times[0], count + 1))
-            out[0], out[-1] = start, goal
             velocity, acceleration = limit_ratios(self._robot, out, self._rate_hz)
             excess = max(velocity.max(), np.sqrt(acceleration.max()))
             if excess <= 1.0:
