@@ -249,6 +249,7 @@ def test_localises_and_tracks_over_dds(setting):
         truth = cylinders.keypoints_at(points, objects, camera.placements)
         assert np.abs(positions(last) - truth).max() < 0.006
         assert all(k.state == KeypointState.VISIBLE for k in last.keypoints)
+        assert all(0.0 < k.uncertainty < 0.02 for k in last.keypoints)
 
         camera.diagnostics.clear()
         assert camera.spin(15, lambda: len(camera.diagnostics) >= 2)

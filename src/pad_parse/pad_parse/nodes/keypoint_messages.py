@@ -44,6 +44,7 @@ def keypoint_array(
                 position=Point(x=x, y=y, z=z),
                 state=states[i],
                 confidence=float(frame.confidence[i]),
+                uncertainty=float(frame.uncertainty[i]),
                 u=pixels[i][0],
                 v=pixels[i][1],
             )
