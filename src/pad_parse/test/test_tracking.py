@@ -14,6 +14,7 @@ from pad_parse.errors import TrackingError
 from pad_parse.recording import open_recording
 from pad_parse.tracking import ObjectTracker
 from pad_parse.tracking.lucas_kanade import LucasKanadeTracker
+from pad_parse.tracking.tracked_points import TrackedPoints
 
 FRAMES = 60
 
@@ -126,6 +127,46 @@ def test_a_hidden_object_is_lost_and_found_again_elsewhere(pour):
     assert np.array_equal(np.isinf(sigmas), states == KeypointState.LOST)
     seen = states != KeypointState.LOST
     assert errors[seen].max() < 0.015
+
+
+class LateTracker(LucasKanadeTracker):
+    """Answers four images at a time."""
+
+    def start(self, rgb, points):
+        super().start(rgb, points)
+        self.held = []
+
+    def step(self, rgb, stamp):
+        self.held += super().step(rgb, stamp)
+        return self.flush() if len(self.held) == 4 else []
+
+    def flush(self):
+        held, self.held = self.held, []
+        return held
+
+
+def test_objects_from_a_tracker_that_answers_late(pour):
+    scene, points, objects = pour
+    tracker = TrackedPoints(scene.camera, objects, LateTracker())
+    truths, frames = [], []
+    for i in range(27):
+        bottle, cup = pour_poses(0.4 * i / 26)
+        items = [(scene.bottle, bottle), (scene.cup, cup)]
+        if i == 18:
+            items.append((scene.hand, cup @ g.make_pose(np.eye(3), [0.06, 0.0, 0.0])))
+        rgb, depth = scene.render(items)
+        truths.append(truth_at(points, bottle, cup))
+        if i == 0:
+            frames.append(tracker.start(rgb, depth, scene.camera.task_to_pixels(truths[0])))
+        else:
+            frames += tracker.step(rgb, depth, i / 20)
+    frames += tracker.flush()
+    assert [f.stamp for f in frames] == [i / 20 for i in range(27)]
+    errors = np.linalg.norm([f.points_in_task for f in frames] - np.array(truths), axis=2)
+    states = np.array([f.states for f in frames])
+    assert np.percentile(errors[states != KeypointState.LOST], 95) < 0.006
+    assert np.mean(states == KeypointState.VISIBLE) > 0.7
+    assert np.all(np.isfinite([f.uncertainty for f in frames]) == (states != KeypointState.LOST))
 
 
 def test_results_repeat(pour):

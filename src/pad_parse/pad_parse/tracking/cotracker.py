@@ -1,4 +1,4 @@
-"""CoTracker3, online (Karaev et al. 2024), as a point tracker. Code and weights are CC-BY-NC; the user installs them."""
+"""CoTracker3, online (Karaev et al. 2024), as a point tracker. Its code and weights are CC-BY-NC, to be installed."""
 
 from __future__ import annotations
 

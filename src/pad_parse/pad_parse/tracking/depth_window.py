@@ -20,7 +20,7 @@ def depth_windows(depth: NDArray[np.float32], pixels: NDArray[np.float64], radiu
         valid = (values > 0) & (values < np.inf)
     valid &= ((v >= 0) & (v < height))[:, :, None] & ((u >= 0) & (u < width))[:, None, :]
     values[~valid] = np.nan
-    return values.reshape(len(pixels), -1)
+    return values.reshape(len(pixels), (2 * radius + 1) ** 2)
 
 
 def median_depth(depth: NDArray[np.float32], pixels: NDArray[np.float64], radius: int = 2) -> NDArray[np.float64]:

@@ -20,8 +20,10 @@ from pad_parse.tracking.planar_track import PlanarTrack
 from pad_parse.tracking.rigid_track import TARGET_SUPPORT, Image, RigidTrack
 from pad_parse.tracking.support import Support, find_features
 
-_FILLED_TRUST = 0.7
-_FILLED_DOUBT = 1.5
+FILLED_TRUST = 0.7
+"""Confidence of a filled keypoint, of that of its object."""
+FILLED_DOUBT = 1.5
+"""Uncertainty of a filled keypoint, of that of a visible one."""
 _CLICK = 1.0
 """Standard deviation (px), over both directions, of the pixel at which a keypoint was defined."""
 
@@ -80,6 +82,16 @@ class ObjectTracker:
         self._planar: dict[str, PlanarTrack] = {}
         self._to_task = np.eye(4)
         self._defined = np.zeros(len(self._objects))
+
+    @property
+    def tracks(self) -> Mapping[str, RigidTrack]:
+        """Object name -> its track; empty without a depth camera."""
+        return self._rigid
+
+    @property
+    def definition_spread(self) -> NDArray[np.float64]:
+        """(N,) metres: the part of the uncertainty that a keypoint has from how it was defined."""
+        return self._defined
 
     def start(
         self,
@@ -274,10 +286,10 @@ class ObjectTracker:
                 poses[name] = self._to_task @ track.pose
                 lost, trust = track.lost, track.confidence
                 spread = np.hypot(self._defined[members], track.spread(in_camera))
-                uncertainty[members] = np.where(visible, 1.0, _FILLED_DOUBT) * spread
+                uncertainty[members] = np.where(visible, 1.0, FILLED_DOUBT) * spread
             if not lost:
                 states[members] = np.where(visible, KeypointState.VISIBLE, KeypointState.FILLED)
-                confidence[members] = trust * np.where(visible, 1.0, _FILLED_TRUST)
+                confidence[members] = trust * np.where(visible, 1.0, FILLED_TRUST)
         return KeypointFrame(stamp, points, states, pixels, poses, confidence, uncertainty)
 
     def _check_image(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32] | None) -> None:
