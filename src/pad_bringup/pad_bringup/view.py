@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pad_augment.dataset import Dataset
+from pad_augment.scene_plan import Disturbance
+from pad_bringup.dataset_view import coverage_html, failures_html, statistics, statistics_html
 from pad_bringup.errors import ViewerError
 from pad_bringup.resources import named_or_path
 from pad_bringup.robot_scene import robot_scene
 from pad_bringup.viewer import Viewer
 from pad_parse import geometry
 from pad_parse.demonstration import FILE_SUFFIX, Demonstration
+
+_HAPPENS = {Disturbance.ARMS_PUSHED: ", begins with pushed arms", Disturbance.OBJECT_MOVED: ", an object is moved"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +36,10 @@ class Motion:
         states: (K, N) uint8 of KeypointState.
         groups: N names.
         grippers: (K, 2, 4, 4) in the task frame.
-        joints: (K, 12) rad, or None without a robot.
         openings: (K, 2) m.
+        joints: (K, 12) rad, or None without a robot.
+        objects: name -> (4, 4) in the task frame, where it stood at first.
+        obstacles: upright cylinders: (4, 4) in the task frame, radius and height in m.
         image: (H, W, 3) uint8 beside it, or None.
     """
 
@@ -43,89 +51,136 @@ class Motion:
     grippers: NDArray[np.float64]
     openings: NDArray[np.float64]
     joints: NDArray[np.float64] | None = None
+    objects: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    obstacles: Sequence[tuple[NDArray[np.float64], float, float]] = ()
     image: NDArray[np.uint8] | None = None
 
 
-def load_motions(path: Path) -> list[Motion]:
-    """The motions in a demonstration (one) or a dataset (one per episode).
+def demonstration_motion(path: Path) -> Motion:
+    """The motion in a demonstration.
 
     Raises:
-        ViewerError: neither of the two.
-        PadParseError, PadAugmentError: damaged.
+        PadParseError: damaged.
     """
-    if path.name.endswith(FILE_SUFFIX):
-        demo = Demonstration.load(path)
-        rate = (len(demo.stamps) - 1) / float(demo.stamps[-1] - demo.stamps[0])
-        motion = Motion(
-            label=demo.source.splitlines()[0] if demo.source else path.name,
-            rate=rate,
-            keypoints=demo.keypoints,
-            states=demo.keypoint_states,
-            groups=list(demo.keypoint_groups),
-            grippers=demo.gripper_poses,
-            openings=demo.gripper_openings,
-            image=None if demo.reference is None else demo.reference.rgb,
-        )
-        return [motion]
-    if (path / "zarr.json").is_file():
-        dataset = Dataset.open(path)
-        return [_episode_motion(dataset, index) for index in range(len(dataset))]
-    raise ViewerError(f"{path} cannot be shown; known: a demonstration (*{FILE_SUFFIX}), a dataset folder")
-
-
-def _episode_motion(dataset: Dataset, index: int) -> Motion:
-    episode = dataset.episode(index)
-    arms = np.asarray(episode.ee, np.float64).reshape(-1, 2, 10)
+    demo = Demonstration.load(path)
     return Motion(
-        label=f"episode {index}",
-        rate=float(dataset.attributes["rate_hz"]),
-        keypoints=np.asarray(episode.keypoints, np.float64),
-        states=np.asarray(episode.keypoint_states, np.uint8),
-        groups=list(dataset.attributes["keypoint_groups"]),
-        grippers=geometry.make_pose(geometry.from_rotation_6d(arms[..., 3:9]), arms[..., :3]),
-        openings=arms[..., 9],
-        joints=np.asarray(episode.joints, np.float64),
+        label=demo.source.splitlines()[0] if demo.source else path.name,
+        rate=(len(demo.stamps) - 1) / float(demo.stamps[-1] - demo.stamps[0]),
+        keypoints=demo.keypoints,
+        states=demo.keypoint_states,
+        groups=list(demo.keypoint_groups),
+        grippers=demo.gripper_poses,
+        openings=demo.gripper_openings,
+        image=None if demo.reference is None else demo.reference.rgb,
     )
 
 
+class Episodes:
+    """The motions of a dataset, read from it when they are asked for."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._obstacle_poses = dataset.rows("obstacle_poses")
+        disturbances, mirrored = dataset.rows("disturbances"), dataset.rows("mirrored")
+        unknown = np.zeros(len(dataset), np.uint8)
+        self._disturbances = unknown if disturbances is None else disturbances
+        self._mirrored = unknown if mirrored is None else mirrored
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @property
+    def longest(self) -> int:
+        """Instants of the longest."""
+        return int(np.diff(self._dataset.episode_ends, prepend=0).max())
+
+    def __getitem__(self, index: int) -> Motion:
+        """The motion of episode `index`."""
+        said, episode = self._dataset.attributes, self._dataset.episode(index)
+        arms = np.asarray(episode.ee, np.float64).reshape(-1, 2, 10)
+        joints = np.asarray(episode.joints, np.float64)
+        label = f"episode {index}{_HAPPENS.get(self._disturbances[index], '')}"
+        return Motion(
+            label=label + (", hands changed" if self._mirrored[index] else ""),
+            rate=float(said["rate_hz"]),
+            keypoints=np.asarray(episode.keypoints, np.float64),
+            states=np.asarray(episode.keypoint_states, np.uint8),
+            groups=list(said["keypoint_groups"]),
+            grippers=geometry.make_pose(geometry.from_rotation_6d(arms[..., 3:9]), arms[..., :3]),
+            openings=arms[..., 9],
+            joints=joints if np.isfinite(joints).all() else None,
+            objects=dict(zip(self._dataset.task.objects, episode.object_poses, strict=True)),
+            obstacles=self._obstacles(index),
+        )
+
+    def _obstacles(self, index: int) -> list[tuple[NDArray[np.float64], float, float]]:
+        if self._obstacle_poses is None:
+            return []
+        config = json.loads(self._dataset.attributes["config"])
+        return [(pose, config["obstacle_radius"], config["obstacle_height"]) for pose in self._obstacle_poses[index]]
+
+
 def run_view(path: Path, *, robot: str, port: int, tell: Callable[[str], None], seconds: float | None = None) -> None:
-    """Serve the file on 127.0.0.1 until Ctrl-C, or for `seconds`.
+    """Serve a demonstration or a dataset on 127.0.0.1 until Ctrl-C, or for `seconds`.
 
     robot: robot profile that a dataset's joints move.
 
     Raises:
         ViewerError: nothing that can be shown, or no free port.
+        PadParseError, PadAugmentError: damaged.
     """
-    if not path.exists():
+    if path.name.endswith(FILE_SUFFIX) and path.is_file():
+        motion = demonstration_motion(path)
+        with closing(Viewer(port, f"PAD: {path.name}")) as viewer:
+            tell(f"{path}: {viewer.url} (Ctrl-C ends it)")
+            _play(viewer, [motion], len(motion.keypoints), [], seconds)
+    elif (path / "zarr.json").is_file():
+        dataset = Dataset.open(path)
+        episodes, figures = Episodes(dataset), statistics(dataset)
+        with closing(Viewer(port, f"PAD: {path.name}")) as viewer:
+            joint_names = [] if episodes[0].joints is None else _add_robot(viewer, robot)
+            for line in figures.lines():
+                tell(line)
+            tell(f"{path}: {viewer.url} (Ctrl-C ends it)")
+            playing, numbers, coverage, failures = viewer.add_tabs("episodes", "statistics", "coverage", "failures")
+            for tab, html in (
+                (numbers, statistics_html(figures)),
+                (coverage, coverage_html(dataset)),
+                (failures, failures_html(dataset)),
+            ):
+                with tab:
+                    viewer.add_html(html)
+            with playing:
+                _play(viewer, episodes, episodes.longest, joint_names, seconds)
+    elif path.exists():
+        raise ViewerError(f"{path} cannot be shown; known: a demonstration (*{FILE_SUFFIX}), a dataset folder")
+    else:
         raise ViewerError(f"{path} does not exist")
-    motions = load_motions(path)
-    joint_names: list[str] = []
-    viewer = Viewer(port, f"PAD: {path.name}")
-    try:
-        if motions[0].joints is not None:
-            joint_names = _add_robot(viewer, robot)
-        tell(f"{path}: {viewer.url} (Ctrl-C ends it)")
-        chosen = viewer.add_slider("episode", len(motions)) if len(motions) > 1 else None
-        longest = max(len(motion.keypoints) for motion in motions)
-        instant = viewer.add_slider("instant", longest)
-        playing = viewer.add_switch("play", True)
-        shown: tuple[int, int] | None = None
-        end = None if seconds is None else time.monotonic() + seconds
-        while end is None or time.monotonic() < end:
-            motion = motions[0 if chosen is None else int(chosen.value)]
-            k = min(int(instant.value), len(motion.keypoints) - 1)
-            number = 0 if chosen is None else int(chosen.value)
-            if shown is None or shown[0] != number:
-                _show_whole(viewer, motion)
-            if shown != (number, k):
+
+
+def _play(
+    viewer: Viewer, motions: Sequence[Motion] | Episodes, longest: int, joint_names: list[str], seconds: float | None
+) -> None:
+    viewer.set_text("")
+    chosen = viewer.add_slider("episode", len(motions)) if len(motions) > 1 else None
+    instant = viewer.add_slider("instant", longest)
+    playing = viewer.add_switch("play", True)
+    motion, shown = motions[0], (-1, -1)
+    end = None if seconds is None else time.monotonic() + seconds
+    while end is None or time.monotonic() < end:
+        number = 0 if chosen is None else int(chosen.value)
+        if shown[0] != number:
+            motion = motions[number]
+            _show_whole(viewer, motion)
+        k = min(int(instant.value), len(motion.keypoints) - 1)
+        if shown != (number, k):
+            with viewer.at_once():
                 _show_instant(viewer, motion, k, joint_names)
-                shown = (number, k)
-            time.sleep(1.0 / min(15.0, motion.rate))
-            if playing.value:
-                step = max(1, round(motion.rate / 15.0))
-                instant.value = (k + step) % len(motion.keypoints)
-    finally:
-        viewer.close()
+            shown = (number, k)
+        time.sleep(1.0 / min(15.0, motion.rate))
+        if playing.value:
+            step = max(1, round(motion.rate / 15.0))
+            instant.value = (k + step) % len(motion.keypoints)
 
 
 def _add_robot(viewer: Viewer, robot: str) -> list[str]:
@@ -140,6 +195,11 @@ def _add_robot(viewer: Viewer, robot: str) -> list[str]:
 def _show_whole(viewer: Viewer, motion: Motion) -> None:
     for arm, (name, colour) in enumerate((("left", (0, 114, 178)), ("right", (213, 94, 0)))):
         viewer.set_lines(f"path/{name}", motion.grippers[:, arm, :3, 3], colour)
+    for name, pose in motion.objects.items():
+        viewer.set_frame(f"object/{name}", pose)
+        viewer.set_label(f"object/{name}/label", name, np.zeros(3))
+    for i, (pose, radius, height) in enumerate(motion.obstacles):
+        viewer.set_cylinder(f"obstacle/{i}", pose, radius, height)
     if motion.image is not None:
         viewer.set_image(motion.image)
 

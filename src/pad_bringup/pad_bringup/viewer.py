@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import viser
@@ -18,6 +19,7 @@ from pad_parse.demonstration import KeypointState
 HOST = "127.0.0.1"
 _PORTS_TRIED = 20
 _LOST = (90, 90, 90)
+_OBSTACLE = (150, 110, 90)
 
 
 class Viewer:
@@ -40,6 +42,8 @@ class Viewer:
         self._server.initial_camera.look_at = (-0.1, 0.0, 0.25)
         self._scene: UrdfScene | None = None
         self._links: dict[str, viser.FrameHandle] = {}
+        self._frames: dict[str, viser.FrameHandle] = {}
+        self._points: viser.PointCloudHandle | None = None
         self._image: viser.GuiImageHandle | None = None
         self._text: viser.GuiMarkdownHandle | None = None
 
@@ -91,9 +95,15 @@ class Viewer:
         shown[states == KeypointState.LOST] = _LOST
         points = np.asarray(points_in_task, np.float32).reshape(-1, 3)
         keep = np.isfinite(points).all(axis=1)
-        self._server.scene.add_point_cloud(
-            "/keypoints", points[keep], shown[keep].astype(np.uint8), point_size=0.012, point_shape="circle"
-        )
+        points, shown = points[keep], shown[keep].astype(np.uint8)
+        if self._points is None:
+            self._points = self._server.scene.add_point_cloud(
+                "/keypoints", points, shown, point_size=0.012, point_shape="circle"
+            )
+        else:
+            # Changing what is there keeps pace with the joints; adding it anew lags behind in a slow browser.
+            with self._server.atomic():
+                self._points.points, self._points.colors = points, shown
 
     def set_lines(self, name: str, points: NDArray[np.floating], colour: tuple[int, int, int]) -> None:
         """Show a polyline through points (K, 3) m in the task frame; fewer than two points hide it."""
@@ -103,8 +113,9 @@ class Viewer:
 
     def set_frame(self, name: str, pose: NDArray[np.floating], length: float = 0.06) -> None:
         """Show a pose (4, 4) in the task frame as axes of `length` metres."""
-        handle = self._server.scene.add_frame(f"/{name}", axes_length=length, axes_radius=length / 20)
-        _place(handle, np.asarray(pose, np.float64))
+        if name not in self._frames:
+            self._frames[name] = self._server.scene.add_frame(f"/{name}", axes_length=length, axes_radius=length / 20)
+        _place(self._frames[name], np.asarray(pose, np.float64))
 
     def set_image(self, rgb: NDArray[np.uint8], label: str = "camera") -> None:
         """Show an image (H, W, 3) uint8 beside the scene."""
@@ -119,6 +130,28 @@ class Viewer:
             self._text = self._server.gui.add_markdown(markdown)
         elif self._text.content != markdown:
             self._text.content = markdown
+
+    def set_cylinder(self, name: str, pose: NDArray[np.floating], radius: float, height: float) -> None:
+        """Show an upright cylinder, in metres, on the plane z = 0 of `pose` (4, 4) in the task frame."""
+        centre = np.asarray(pose, np.float64) @ geometry.make_pose(np.eye(3), [0.0, 0.0, height / 2])
+        _place(self._server.scene.add_cylinder(f"/{name}", radius, height, color=_OBSTACLE, opacity=0.5), centre)
+
+    def set_label(self, name: str, text: str, position: NDArray[np.floating]) -> None:
+        """Show a text at a position (3,) m in the task frame."""
+        self._server.scene.add_label(f"/{name}", text, position=np.asarray(position, np.float64))
+
+    def at_once(self) -> AbstractContextManager[object]:
+        """What is changed within (`with viewer.at_once():`) reaches the browser together."""
+        return self._server.atomic()
+
+    def add_tabs(self, *names: str) -> list[AbstractContextManager[object]]:
+        """Tabs beside the scene; what is added within one (`with tab:`) is shown in it."""
+        group = self._server.gui.add_tab_group()
+        return [group.add_tab(name) for name in names]
+
+    def add_html(self, html: str) -> None:
+        """Show HTML beside the scene; whoever makes it escapes what comes from outside."""
+        self._server.gui.add_html(f"<div style='padding:0 0.7em'>{html}</div>")
 
     def add_slider(self, label: str, count: int) -> viser.GuiInputHandle[int]:
         """A slider over 0 .. count - 1."""
