@@ -22,6 +22,8 @@ from pad_parse.smoothing import mean_pose, smooth_scalars, smooth_trajectory
 
 BELIEVED = 0.5
 """The least weight of an observation that may shape a trajectory."""
+_WAY = 0.03
+"""m; on a shorter way fingertips tell nothing about progress."""
 _ROUND = 0.03
 """m off a body's surface within which fingers are about to hold it."""
 _LONG_BLINDNESS, _BRINK, _SUPPORT = 0.3, 0.17, 0.05
@@ -248,13 +250,22 @@ def _fill_gaps(stamps: np.ndarray, poses: np.ndarray, openings: np.ndarray, tips
     for a, b in itertools.pairwise(known):
         if b - a > 1 and stamps[b] - stamps[a] <= longest:
             between = np.arange(a + 1, b)
-            s = (stamps[between] - stamps[a]) / (stamps[b] - stamps[a])
+            s = _progress(stamps[a : b + 1], tips[a : b + 1])[1:-1]
             filled = geometry.interpolate_pose(poses[a], poses[b], s)
-            share = s[:, None]
-            detour = tips[between] - ((1 - share) * tips[a] + share * tips[b])
-            filled[:, :3, 3] += np.where(np.isfinite(detour), detour, 0.0)
+            # The fingertips' place in the gripper's frame changes from one end to the other as little as it can.
+            at_a, at_b = (geometry.transform_points(geometry.inverse(poses[t]), tips[t]) for t in (a, b))
+            place = np.einsum("tij,tj->ti", filled[:, :3, :3], at_a + s[:, None] * (at_b - at_a))
+            seen = np.isfinite(tips[between] - place).all(axis=1)
+            filled[seen, :3, 3] = (tips[between] - place)[seen]
             poses[between] = filled
             openings[between] = openings[a] + s * (openings[b] - openings[a])
+
+
+def _progress(stamps: np.ndarray, tips: np.ndarray) -> np.ndarray:
+    """(K,) 0 to 1: how much of their way the fingertips (K, 3) have gone; by the time where they are not seen."""
+    by_time = (stamps - stamps[0]) / (stamps[-1] - stamps[0])
+    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(tips, axis=0), axis=1))])
+    return way / way[-1] if np.isfinite(way).all() and way[-1] > _WAY else by_time
 
 
 def _through_hand(
