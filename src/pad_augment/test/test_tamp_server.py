@@ -31,6 +31,7 @@ from pad_augment.dataset import Dataset  # noqa: E402
 from pad_augment.description import urdf_text  # noqa: E402
 from pad_augment.nodes.scene_markers import PlanningMarkers  # noqa: E402
 from pad_augment.nodes.trajectory_messages import display_message  # noqa: E402
+from pad_augment.planning.moveit_host import why_absent  # noqa: E402
 from pad_augment.trajectory import TaskPlanner  # noqa: E402
 from pad_msgs.action import GenerateDataset  # noqa: E402
 from pad_msgs.msg import ObjectPose  # noqa: E402
@@ -59,7 +60,7 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(demonstration: Path) -> Iterator[subprocess.Popen[str]]:
-    process = start(f"demonstration:={demonstration}", f"robot:={pour_scene.PROFILE}")
+    process = start(f"demonstration:={demonstration}", f"robot:={pour_scene.PROFILE}", "planner:=auto")
     yield process
     process.send_signal(signal.SIGINT)
     try:
@@ -69,6 +70,8 @@ def server(demonstration: Path) -> Iterator[subprocess.Popen[str]]:
         raise
     assert process.returncode == 0, output
     assert "Traceback" not in output, output
+    # It says what it took, and why.
+    assert ("planner roboplan: moveit.planning cannot be" if why_absent() else "planner moveit: MoveIt is") in output
 
 
 class Client:
@@ -126,10 +129,16 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def client(server: subprocess.Popen[str]) -> Iterator[Client]:
+def client(
+    server: subprocess.Popen[str], demonstration: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Client]:
     client = Client()
     assert client.client.wait_for_service(timeout_sec=40)
     yield client
+    # The server is told to end in the middle of a dataset; see its fixture.
+    client.feedback.clear()
+    assert client.send(demonstration, tmp_path_factory.mktemp("unfinished") / "set", 2000).accepted
+    client.until(lambda: any(f.accepted > 0 for f in client.feedback))
     client.close()
 
 
@@ -242,6 +251,14 @@ def test_wrong_dataset_goals_are_answered(client: Client, demonstration: Path, t
     _, result = client.result(client.send(demonstration, occupied, 2))
     assert result.error_code == result.INTERNAL and "file" in result.error_message
     assert occupied.read_text() == "mine"
+
+
+@pytest.mark.skipif(why_absent() is None, reason="MoveIt is installed here")
+def test_a_planner_that_is_not_installed_ends_it_with_one_line(demonstration: Path) -> None:
+    process = start(f"demonstration:={demonstration}", f"robot:={pour_scene.PROFILE}", "planner:=moveit")
+    output = process.communicate(timeout=40)[0]
+    assert process.returncode == 2 and "Traceback" not in output, output
+    assert "planner moveit is not there" in output and "choose: auto, roboplan, straight_line" in output
 
 
 def test_what_is_no_longer_there_is_taken_off_the_display() -> None:

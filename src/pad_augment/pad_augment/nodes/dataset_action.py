@@ -25,7 +25,7 @@ _Result = GenerateDataset.Result
 
 
 class _Cancelled(Exception):
-    """The client asked to stop; raised in the middle of generation through its progress callback."""
+    """The client, or the node's end, asks to stop; raised in the middle of generation by its progress callback."""
 
 
 @dataclass
@@ -37,13 +37,14 @@ class _Job:
     stage: str = "read"
     accepted: int = 0
     told: tuple[str, int] = ("", -1)
+    stopped: bool = False
     result: _Result = field(default_factory=_Result)
 
     def progress(self, now: GenerationProgress) -> None:
         """What the generator calls after every piece of work, which is kept by then."""
         self.accepted = now.accepted
         self.count(now.accepted, now.attempted, dict(now.rejections))
-        if self.handle.is_cancel_requested:
+        if self.stopped or self.handle.is_cancel_requested:
             raise _Cancelled
 
     def count(self, accepted: int, attempted: int, rejections: dict[str, int]) -> None:
@@ -76,7 +77,9 @@ class DatasetAction:
         node.create_timer(_FEEDBACK_PERIOD, self._tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def destroy(self) -> None:
-        """Take the action away; what is being worked on ends with the process."""
+        """Take the action away, and end what is being worked on after the piece at hand."""
+        if self._job is not None:
+            self._job.stopped = True
         self._server.destroy()
 
     def _on_goal(self, goal: GenerateDataset.Goal) -> GoalResponse:
@@ -154,4 +157,5 @@ class DatasetAction:
             result.error_message = f"{type(error).__name__}: {error}"
             self._node.get_logger().error(result.error_message)
         finally:
-            job.done.set_result(None)
+            if not job.stopped:  # else nobody waits any more
+                job.done.set_result(None)

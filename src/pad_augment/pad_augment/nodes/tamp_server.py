@@ -129,7 +129,12 @@ class TampServer(Node):
 
 def main() -> None:
     """Run the node; exit code 2 and one line when demonstration, robot or planner cannot be used."""
-    sys.exit(run_node("tamp_server", TampServer, errors=(PadAugmentError, PadParseError)))
+    code = run_node("tamp_server", TampServer, errors=(PadAugmentError, PadParseError))
+    # At once: workers end with this process, and a dataset is whole after every piece. Waiting for the pieces at hand
+    # would take seconds, and MoveIt's own teardown is known to crash.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
