@@ -25,8 +25,9 @@ from pad_parse.lifting.planar import PlanarTracker
 from pad_parse.proposal import Proposal, arms_of_objects
 from pad_parse.recording import Frame, Recording
 from pad_parse.task import TaskSpec
-from pad_parse.tracking import ObjectTracker
+from pad_parse.tracking import KeypointFrame, ObjectTracker, PointTracker
 from pad_parse.tracking.object_mask import object_mask, points_of_image, upright_hull
+from pad_parse.tracking.tracked_points import TrackedPoints
 
 Progress = Callable[[str, float], None]
 _STAGE = "watch hands and objects"
@@ -164,9 +165,16 @@ class HandsAlongside:
 
 
 def observe_with_depth(
-    recording: Recording, task: TaskSpec, estimator: HandEstimator, progress: Progress | None
+    recording: Recording,
+    task: TaskSpec,
+    estimator: HandEstimator,
+    progress: Progress | None,
+    point_tracker: PointTracker | None = None,
 ) -> Observed:
-    """Watch an RGB-D recording whose `task` has keypoints at pixels of the first frame."""
+    """Watch an RGB-D recording whose `task` has keypoints at pixels of the first frame.
+
+    With a `point_tracker` the objects follow its points (`TrackedPoints`), else `ObjectTracker` follows them.
+    """
     camera = recording.camera
     if camera.transform_camera_to_task is None:
         raise ParseError(
@@ -175,27 +183,40 @@ def observe_with_depth(
     pixels = _keypoint_pixels(task)
     names = task.object_names
     owners = np.array([names.index(name) for name in task.keypoint_objects])
-    tracker = ObjectTracker(camera, task.keypoint_objects)
+    tracker = (
+        ObjectTracker(camera, task.keypoint_objects)
+        if point_tracker is None
+        else TrackedPoints(camera, task.keypoint_objects, point_tracker)
+    )
     log = HandLog(camera)
-    stamps, states, points = [], [], []
+    stamps: list[float] = []
+    states: list[np.ndarray] = []
     poses: dict[str, list[np.ndarray]] = {name: [] for name in names}
+
+    def keep(found: KeypointFrame) -> None:
+        states.append(found.states)
+        for i, name in enumerate(names):
+            # The tracker repeats the last pose of an object that it has lost.
+            lost = bool(np.all(found.states[owners == i] == KeypointState.LOST))
+            poses[name].append(np.full((4, 4), np.nan) if lost else found.object_poses[name])
+
     reference = None
     with HandsAlongside(estimator) as hands:
         for frame in _reported(recording, progress):
             pending = hands.submit(frame)
             if reference is None:
-                found = tracker.start(frame.rgb, frame.depth, pixels, stamp=frame.stamp)
-                reference = Reference(frame.rgb, frame.depth, camera, pixels, found.points_in_task)
+                started = tracker.start(frame.rgb, frame.depth, pixels, stamp=frame.stamp)
+                keep(started)
+                reference = Reference(frame.rgb, frame.depth, camera, pixels, started.points_in_task)
             else:
                 found = tracker.step(frame.rgb, frame.depth, frame.stamp)
+                for late in found if isinstance(found, list) else [found]:
+                    keep(late)
             stamps.append(frame.stamp)
-            states.append(found.states)
-            points.append(found.points_in_task)
-            for i, name in enumerate(names):
-                # The tracker repeats the last pose of an object that it has lost.
-                lost = bool(np.all(found.states[owners == i] == KeypointState.LOST))
-                poses[name].append(np.full((4, 4), np.nan) if lost else found.object_poses[name])
             log.add(pending.result(), frame)
+        if isinstance(tracker, TrackedPoints):
+            for late in tracker.flush():
+                keep(late)
         seconds = hands.seconds
     if reference is None or len(stamps) < 2:
         raise ParseError(f"{recording.path} has {len(stamps)} frames; a demonstration needs at least 2")

@@ -24,6 +24,7 @@ from pad_parse.proposal import arms_of_objects, corners_round_keypoints, propose
 from pad_parse.recording import Recording
 from pad_parse.task import TaskSpec
 from pad_parse.timeline import to_segments
+from pad_parse.tracking import PointTracker
 
 Progress = Callable[[str, float], None]
 _INVENTED, _WHOLE = 0.55, 0.75
@@ -41,17 +42,21 @@ def parse(
     progress: Progress | None = None,
     estimator: HandEstimator | None = None,
     overlay_path: str | os.PathLike[str] | None = None,
+    point_tracker: PointTracker | None = None,
 ) -> Demonstration:
     """Make a demonstration of `task` from a recording.
 
     Keypoints come from `task` if it has them at pixels, else from the annotation beside the recording, else they are
     proposed from what the hands move (measure `keypoints_proposed` is then 1). progress is called with a stage and a
     fraction. estimator: the default is the ONNX hand model. overlay_path: where to write the overlay video (.webm);
-    a contact sheet of the same name (.png) is written beside it.
+    a contact sheet of the same name (.png) is written beside it. point_tracker: follows the objects instead of the
+    default, in recordings with depth; see `pad_parse.tracking.make_point_tracker`.
 
     Raises a PadParseError if the recording cannot be made into a demonstration.
     """
     began = time.monotonic()
+    if point_tracker is not None and not recording.has_depth:
+        raise ParseError(f"{recording.path} has no depth, which another point tracker needs; leave the tracker away")
     estimator = estimator or OnnxHandEstimator()
     spec = TaskSpec.load(task) if isinstance(task, str) else task
     spec = _annotated(recording, spec)
@@ -63,7 +68,7 @@ def parse(
     elif not recording.has_depth:
         proposal, looks = corners_round_keypoints(recording, spec, estimator, progress)
     if recording.has_depth:
-        observed = observe_with_depth(recording, spec, estimator, progress)
+        observed = observe_with_depth(recording, spec, estimator, progress, point_tracker)
     else:
         observed = observe_colour(recording, spec, proposal, estimator, progress)
     if progress is not None:

@@ -49,7 +49,7 @@ class TrackedPoints:
     def start(
         self,
         rgb: NDArray[np.uint8],
-        depth: NDArray[np.float32],
+        depth: NDArray[np.float32] | None,
         keypoints_px: NDArray[np.float64],
         stamp: float = 0.0,
         object_poses: Mapping[str, NDArray[np.float64]] | None = None,
@@ -70,8 +70,10 @@ class TrackedPoints:
         self._depths.clear()
         return first
 
-    def step(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], stamp: float) -> list[KeypointFrame]:
+    def step(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32] | None, stamp: float) -> list[KeypointFrame]:
         """Take the next image; the frames that are ready, in order."""
+        if depth is None:
+            raise TrackingError(f"the image at {stamp:.3f} s has no depth, which the tracker was started with")
         self._depths.append((stamp, depth))
         return [self._frame(result) for result in self._tracker.step(rgb, stamp)]
 
