@@ -187,6 +187,7 @@ def test_dense_correspondence_finds_the_objects_and_refuses_what_is_missing(sett
 def test_dinov2_runs_with_random_weights(setting, tmp_path):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed; users install it")
     scene, _, objects, reference = setting
+    pytest.importorskip("torch").manual_seed(0)
     config = transformers.Dinov2Config(
         hidden_size=48, num_hidden_layers=2, num_attention_heads=4, image_size=392, patch_size=14
     )

@@ -48,6 +48,7 @@ class Dinov2Features:
             raise LocalisationError(f"DINOv2 checkpoint {folder} lacks {' and '.join(missing)}; {_INSTALL}")
         try:
             import torch
+            from safetensors import SafetensorError
             from transformers import AutoModel
         except ImportError as error:
             raise LocalisationError(
@@ -59,7 +60,7 @@ class Dinov2Features:
             model: Any = AutoModel.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise LocalisationError(f"DINOv2 checkpoint {folder} cannot be loaded: {error}; {_INSTALL}") from error
         if not model.config.model_type.startswith("dinov2"):
             raise LocalisationError(f"{folder} is a {model.config.model_type} model, not DINOv2; {_INSTALL}")

@@ -167,14 +167,14 @@ def _match(known: _Patches, thing: _Patches, rng: np.random.Generator) -> tuple[
     if len(pairs) < _LEAST_PAIRS:
         return None, 0.0
     before, after = known.points[pairs], thing.points[forth[pairs]]
-    best: tuple[_Stretch | None, NDArray[np.bool_]] = (None, np.zeros(len(pairs), bool))
+    best: tuple[_Stretch | None, NDArray[np.float64]] = (None, np.zeros(len(pairs)))
     for _ in range(_TRIALS):
         sample = rng.choice(len(pairs), size=3, replace=False)
         best = _better(best, _fit(before[sample], after[sample]), before, after)
     for _ in range(3):
-        if best[1].sum() >= 3:
-            best = _better(best, _fit(before[best[1]], after[best[1]]), before, after)
-    stretch, agree = best
+        if np.count_nonzero(best[1]) >= 3:
+            best = _better(best, _fit(before[best[1] > 0], after[best[1] > 0]), before, after)
+    stretch, agree = best[0], best[1] > 0
     if stretch is None or agree.sum() < _LEAST_PAIRS:
         return None, 0.0
     alike = float(np.mean(likeness[pairs, forth[pairs]][agree]))
@@ -182,14 +182,16 @@ def _match(known: _Patches, thing: _Patches, rng: np.random.Generator) -> tuple[
 
 
 def _better(
-    best: tuple[_Stretch | None, NDArray[np.bool_]],
+    best: tuple[_Stretch | None, NDArray[np.float64]],
     candidate: _Stretch | None,
     before: NDArray[np.float64],
     after: NDArray[np.float64],
-) -> tuple[_Stretch | None, NDArray[np.bool_]]:
+) -> tuple[_Stretch | None, NDArray[np.float64]]:
+    """The one on which the pairs agree more: each counts 1 if exact, falling to 0 at the tolerance."""
     if candidate is None:
         return best
-    agree = np.linalg.norm(candidate.apply(before) - after, axis=1) < _TOLERANCE
+    error = np.linalg.norm(candidate.apply(before) - after, axis=1)
+    agree = np.maximum(0.0, 1.0 - (error / _TOLERANCE) ** 2)
     return (candidate, agree) if agree.sum() > best[1].sum() else best
 
 
