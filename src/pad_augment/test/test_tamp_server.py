@@ -60,7 +60,7 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(demonstration: Path) -> Iterator[subprocess.Popen[str]]:
-    process = start(f"demonstration:={demonstration}", f"robot:={pour_scene.PROFILE}", "planner:=auto")
+    process = start(f"demonstration:={demonstration}", f"robot:={pour_scene.PROFILE}", "planner:=auto", "workers:=1")
     yield process
     process.send_signal(signal.SIGINT)
     try:
