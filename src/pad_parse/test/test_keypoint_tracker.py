@@ -84,6 +84,7 @@ def setting(tmp_path_factory):
     ("arguments", "text"),
     [
         ((), "parameter 'reference' is missing"),
+        (("localiser:=magic",), "choices: classical, by_hand, dinov2"),
         (("reference:=/nowhere/x.demo.h5", "calibration:=/nowhere/c.yaml"), "x.demo.h5 does not exist"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from pad_parse import qos
 from pad_parse.camera import Camera
 from pad_parse.demonstration import Demonstration, KeypointState
 from pad_parse.errors import CameraError, DemonstrationError, NodeError, PadParseError
-from pad_parse.localisation import ClassicalLocaliser
+from pad_parse.localisation import BACKENDS, KeypointLocaliser, make_localiser
 from pad_parse.nodes.camera_stream import COLOUR, DEPTH, INFO, CameraStream
 from pad_parse.nodes.keypoint_messages import KeypointMarkers, keypoint_array, pose_message
 from pad_parse.nodes.parameters import calibrated_camera, declare, required
@@ -35,7 +36,7 @@ from pad_parse.recording.images import stamp_seconds
 from pad_parse.tracking import KeypointFrame, ObjectTracker
 
 _MARKER_PERIOD = 0.2  # s, image stamps
-_LOOK_EVERY = 0.1  # s between looks whether a localisation has waited long enough
+_LOOK_EVERY = 0.1  # s between looks whether a localisation has ended, or has waited long enough
 _IMAGES_TO_SKIP = 1
 """Images after a request that may still show the scene as it was before it."""
 
@@ -54,8 +55,53 @@ class _Request:
     response: LocaliseKeypoints.Response
 
 
+class _Search:
+    """A localisation in a thread of its own: it takes a good part of a second, by hand even minutes.
+
+    `found` is the tracker that was started, its first frame and the confidence of each object, or what went wrong;
+    `ended` says that it is there.
+    """
+
+    def __init__(
+        self,
+        request: _Request,
+        stamp: Time,
+        localiser: KeypointLocaliser,
+        demonstration: Demonstration,
+        camera: Camera,
+    ) -> None:
+        self.request, self.stamp = request, stamp
+        self._localiser, self._demonstration, self._camera = localiser, demonstration, camera
+        self.found: tuple[ObjectTracker, KeypointFrame, dict[str, float]] | Exception | None = None
+        self.ended = False
+
+    def start(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], seconds: float, limit: float) -> None:
+        """Search in this image of stamp `seconds`."""
+        threading.Thread(target=self._run, args=(rgb, depth, seconds, limit), name="localise", daemon=True).start()
+
+    def _run(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], seconds: float, limit: float) -> None:
+        try:
+            self.found = self._searched(rgb, depth, seconds, limit)
+        except Exception as error:  # the caller must not wait for ever
+            self.found = error
+        finally:
+            self.ended = True
+
+    def _searched(
+        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], seconds: float, limit: float
+    ) -> tuple[ObjectTracker, KeypointFrame, dict[str, float]]:
+        found = self._localiser.localise(rgb, depth, self._camera, limit=limit)
+        shown = self._demonstration.object_poses
+        poses = {name: move @ shown[name][0] for name, move in found.object_transforms.items() if name in shown}
+        tracker = ObjectTracker(self._camera, self._demonstration.keypoint_objects)
+        frame = tracker.start(rgb, depth, points_in_task=found.points_in_task, object_poses=poses, stamp=seconds)
+        return tracker, frame, found.confidence
+
+
 class KeypointTracker(Node):
     """Follows the demonstration's keypoints on live RGB-D images, one after the other in the executor's thread.
+
+    Only a localisation has a thread of its own; images that come meanwhile are left out.
 
     An image that comes more than `late` seconds later than images usually do is left out, so that the node catches up
     when it was held up. `fault` holds the message of an error that must end the process.
@@ -81,14 +127,19 @@ class KeypointTracker(Node):
         self._late = declare(
             self, "late", 0.1, "Seconds by which an image may be later than usual and still count.", limits=(0.01, 10.0)
         )
+        declare(self, "localiser", "classical", "How the keypoints are found in a new scene.", choices=BACKENDS)
+        declare(
+            self, "other_instances", False, "classical: also find objects of the same kind in other sizes and looks."
+        )
+        declare(self, "checkpoint", "", "dinov2: folder of the checkpoint.")
         self._demonstration = self._load_demonstration(str(task))
-        assert self._demonstration.reference is not None
-        self._localiser = ClassicalLocaliser(self._demonstration.reference, self._demonstration.keypoint_objects)
+        self._localiser = self._make_localiser()
         self._calibration = calibrated_camera(self)
         self._camera: Camera | None = None
         self._tracker: ObjectTracker | None = None
         self._frame: KeypointFrame | None = None
         self._request: _Request | None = None
+        self._search: _Search | None = None
         self._newest = self._marked = -np.inf
         self._delays: deque[float] = deque(maxlen=300)
         self._busy: deque[float] = deque(maxlen=300)
@@ -110,7 +161,7 @@ class KeypointTracker(Node):
         # Wall time on purpose: a dead camera also stops a simulated clock.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._watch, clock=steady)
-        self.create_timer(_LOOK_EVERY, self._give_up_waiting, clock=steady)
+        self.create_timer(_LOOK_EVERY, self._look, clock=steady)
         self.get_logger().info(
             f"task '{self._demonstration.task.name}': waiting for images and a call of /pad/localise_keypoints"
         )
@@ -129,6 +180,19 @@ class KeypointTracker(Node):
             )
         return demonstration
 
+    def _make_localiser(self) -> KeypointLocaliser:
+        demonstration, backend = self._demonstration, str(self.get_parameter("localiser").value)
+        assert demonstration.reference is not None
+        options: dict[str, dict[str, object]] = {
+            "classical": {"other_instances": bool(self.get_parameter("other_instances").value)},
+            "by_hand": {
+                "keypoint_names": demonstration.keypoint_names,
+                "keypoint_groups": demonstration.keypoint_groups,
+            },
+            "dinov2": {"checkpoint": str(self.get_parameter("checkpoint").value) or None},
+        }
+        return make_localiser(backend, demonstration.reference, demonstration.keypoint_objects, **options[backend])
+
     def _on_info(self, message: CameraInfo) -> None:
         if self._camera is not None:
             return
@@ -146,21 +210,13 @@ class KeypointTracker(Node):
     async def _on_localise(
         self, request: LocaliseKeypoints.Request, response: LocaliseKeypoints.Response
     ) -> LocaliseKeypoints.Response:
-        if self._request is not None:
-            response.message = "another localisation is waiting for an image; call again when it is done"
+        if self._request is not None or self._search is not None:
+            response.message = "another localisation is under way; call again when it is done"
             return response
         answered = Future(executor=self.executor)
         self._request = _Request(time.monotonic(), self._present(), _IMAGES_TO_SKIP, answered, response)
         await answered
         return response
-
-    def _give_up_waiting(self) -> None:
-        pending = self._request
-        if pending is not None and time.monotonic() - pending.since > self._localise_timeout:
-            self._request = None
-            limit = f"{self._localise_timeout:g} s"
-            pending.response.message = f"no image newer than the request came within {limit} on {COLOUR}"
-            pending.answered.set_result(None)
 
     def _present(self) -> float:
         """The present in image stamps; the newest image's where the camera is stamped by a clock of its own."""
@@ -177,38 +233,42 @@ class KeypointTracker(Node):
         self._request = None
         return request
 
-    def _localise(self, header: Header, rgb: NDArray[np.uint8], depth: NDArray[np.float32], request: _Request) -> None:
-        demonstration, response = self._demonstration, request.response
-        assert self._camera is not None
-        self._tracker = None
-        try:
-            found = self._localiser.localise(rgb, depth, self._camera, limit=self._confidence_limit)
-            poses = {
-                name: move @ demonstration.object_poses[name][0]
-                for name, move in found.object_transforms.items()
-                if name in demonstration.object_poses
-            }
-            tracker = ObjectTracker(self._camera, demonstration.keypoint_objects)
-            stamp = stamp_seconds(header)
-            frame = tracker.start(rgb, depth, points_in_task=found.points_in_task, object_poses=poses, stamp=stamp)
-        except PadParseError as error:
-            response.message = str(error)
-            self.get_logger().warning(str(error))
-        else:
-            self._tracker = tracker
+    def _adopt(self, search: _Search) -> None:
+        """Track from what a finished search has found, or say why it found nothing; then answer the request."""
+        response = search.request.response
+        if isinstance(search.found, PadParseError):
+            response.message = str(search.found)
+            self.get_logger().warning(response.message)
+        elif isinstance(search.found, Exception):
+            response.message = f"{type(search.found).__name__}: {search.found}; see the log of keypoint_tracker"
+            self.get_logger().error(response.message)
+        elif search.found is not None:
+            self._tracker, frame, confidence = search.found
             self._markers.clear_trails()
             self._delays.clear()  # the search took longer than an image may be late
-            self._publish(frame, header.stamp)
+            self._publish(frame, search.stamp)
             response.success = True
-            response.keypoints = self._array(frame, header.stamp)
+            response.keypoints = self._array(frame, search.stamp)
             response.objects = [
-                ObjectPose(name=name, pose=pose_message(pose), confidence=found.confidence[name])
-                for name, pose in poses.items()
+                ObjectPose(name=name, pose=pose_message(pose), confidence=confidence[name])
+                for name, pose in frame.object_poses.items()
             ]
-            listed = ", ".join(f"{name} {value:.2f}" for name, value in found.confidence.items())
+            listed = ", ".join(f"{name} {value:.2f}" for name, value in confidence.items())
             self.get_logger().info(f"localised with confidence {listed}")
-        finally:
-            request.answered.set_result(None)
+        search.request.answered.set_result(None)
+
+    def _look(self) -> None:
+        """See to a search that has ended, and to a request that has waited too long."""
+        search = self._search
+        if search is not None and search.ended:
+            self._search = None
+            self._adopt(search)
+        pending = self._request
+        if pending is not None and time.monotonic() - pending.since > self._localise_timeout:
+            self._request = None
+            limit = f"{self._localise_timeout:g} s"
+            pending.response.message = f"no image newer than the request came within {limit} on {COLOUR}"
+            pending.answered.set_result(None)
 
     # -- tracking
 
@@ -221,8 +281,12 @@ class KeypointTracker(Node):
             return
         request = self._due(stamp)
         if request is not None:
-            self._localise(header, rgb, depth, request)
+            self._tracker = None
+            self._search = _Search(request, header.stamp, self._localiser, self._demonstration, self._camera)
+            self._search.start(rgb, depth, stamp, self._confidence_limit)
             return
+        if self._search is not None:
+            self._look()
         if self._tracker is None:
             return
         self._delays.append(self._now() - stamp)
