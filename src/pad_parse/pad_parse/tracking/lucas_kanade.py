@@ -28,6 +28,10 @@ _CONSISTENT = 4.0
 """A point this far (px) from where its neighbours say that it is must have been followed there to be believed."""
 _LEAST_WITNESSES = 0.1
 _LEAST_VOUCHING = 4
+_STEADY, _LEAST_STEADY = 0.7, 0.3
+"""With the first share of the visible points where they were predicted, no flow is needed; with the second one, these
+tell how the image moves.
+"""
 _SEARCH_SHARE = 0.2
 """With fewer points seen than this share, they are searched for in the whole image."""
 _SEARCH_EVERY = 5
@@ -37,11 +41,11 @@ _LEAST_MATCHES = 8
 class LucasKanadeTracker:
     """Follows single points by pyramidal Lucas-Kanade flow; a `PointTracker`.
 
-    A point is visible if the patch that it started with, warped as its neighbours moved, agrees with the image at its
-    new place, and if that place either is where its neighbours say (robust local affine maps; further corners near the
-    points serve as neighbours too) or was reached by flow that returns to its beginning. A point that is not visible
-    is carried along by its neighbours and tried again there, so that it says *lost* and does not drift. When nearly all
-    are lost, local features find the first image again.
+    Points are looked for where they were going; flow follows those that are not there. A point is visible if the patch
+    that it started with, warped as its neighbours moved, agrees with the image at its new place, and if that place
+    either is where its neighbours say (robust local affine maps; further corners near the points serve as neighbours
+    too) or was reached steadily. A point that is not visible is carried along by its neighbours and tried again there,
+    so that it says *lost* and does not drift. When nearly all are lost, local features find the first image again.
     """
 
     def __init__(self) -> None:
@@ -62,7 +66,7 @@ class LucasKanadeTracker:
         )
         count = len(self._origin)
         self._points = self._origin.copy()
-        self._velocity = np.zeros((count, 2))
+        self._velocity, self._moving = np.zeros((count, 2)), False
         # How far each visible point is from where its neighbours say, and how that changes from image to image.
         self._off, self._leaving = np.zeros((count, 2)), np.zeros((count, 2))
         self._visible = np.ones(count, bool)
@@ -79,10 +83,12 @@ class LucasKanadeTracker:
         if rgb.shape[:2] != self._first.shape:
             raise TrackingError(f"the image size changed from {self._first.shape} to {rgb.shape[:2]} (H, W)")
         grey = _prepared(rgb)
-        moved, followed = self._flow(grey)
-        # Flow may follow what has moved in front: it says where to look, not how the view has changed.
+        moved, agreement = self._steady(grey)
+        followed = agreement > -1.0
+        if np.count_nonzero(followed) < _STEADY * np.count_nonzero(self._visible):
+            followed = self._flow(grey, moved, followed)
         _, guess, _ = self._motion.fit(moved, followed)
-        refined, agreement, visible = self._refined(grey, self._motion.linear, guess, moved, followed)
+        refined, agreement, visible = self._refined(grey, guess, moved, followed, agreement)
         linear, guess, _ = self._motion.fit(refined, visible)
         if np.mean(visible) < _SEARCH_SHARE:
             self._blind += 1
@@ -90,15 +96,16 @@ class LucasKanadeTracker:
             if found is not None:
                 self._motion.place(found)
                 guess = self._origin @ found[:, :2].T + found[:, 2]
-                refined, agreement, visible = self._refined(
-                    grey, self._motion.linear, guess, guess, np.zeros_like(visible)
-                )
+                nothing = np.zeros_like(visible)
+                refined, agreement, visible = self._refined(grey, guess, guess, nothing, np.full(len(guess), -1.0))
                 linear, guess, _ = self._motion.fit(refined, visible)
         else:
             self._blind = 0
         self._motion.accept(linear, refined, visible)
         points = np.where(visible[:, None], refined, guess)
-        self._velocity = np.clip(0.5 * self._velocity + 0.5 * (points - self._points), -_FASTEST, _FASTEST)
+        share = 0.5 if self._moving else 1.0
+        self._velocity += share * (np.clip(points - self._points, -_FASTEST, _FASTEST) - self._velocity)
+        self._moving = bool(np.any(visible))
         self._points, self._visible, self._last = points, visible, grey
         shown = visible[: self._count].copy()
         return [
@@ -109,33 +116,60 @@ class LucasKanadeTracker:
         """See `PointTracker.flush`; nothing is ever held back."""
         return []
 
-    def _flow(self, grey: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Where the visible points went (M, 2), and which of them flow that returns to its beginning (M,)."""
-        assert self._last is not None
+    def _steady(self, grey: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Predicted places (M, 2), and for the visible points whose patch is there, its place and agreement (M,), else
+        -1.
+        """
+        moved, agreement = self._points + self._velocity, np.full(len(self._points), -1.0)
+        if not self._moving:
+            # Without a velocity, what repeats in the image would be found in the wrong place.
+            return moved, agreement
         index = np.flatnonzero(self._visible)
+        there, agrees = self._compared(grey, self._motion.linear, moved[index], index)
+        good = (agrees > self._needed[index]) & (np.linalg.norm(there - moved[index], axis=1) < _CONSISTENT)
+        moved[index[good]], agreement[index[good]] = there[good], agrees[good]
+        return moved, agreement
+
+    def _flow(
+        self, grey: NDArray[np.uint8], moved: NDArray[np.float64], steady: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Follow the visible points that are not `steady` (M,) by flow that returns to its beginning, and write their
+        places into `moved` (M, 2); returns which are followed now (M,).
+        """
+        assert self._last is not None
+        index = np.flatnonzero(self._visible & ~steady)
         before = self._points[index]
         there, found = flow.track(self._last, grey, before, before + self._velocity[index])
         back, returned = flow.track(grey, self._last, there, before)
         found &= returned & (np.linalg.norm(back - before, axis=1) < _BACKWARD_TOLERANCE)
         # An edge that passes in front takes points along with a jerk that the others do not feel.
         jerk = np.linalg.norm(there - before - self._velocity[index], axis=1)
-        if np.any(found):
+        if np.count_nonzero(steady) >= _LEAST_STEADY * np.count_nonzero(self._visible):
+            found &= jerk < _CONSISTENT
+        elif np.any(found):
             found &= jerk < max(_CONSISTENT, 4.0 * float(np.median(jerk[found])))
-        moved, followed = self._points + self._velocity, np.zeros(len(self._points), bool)
-        moved[index[found]], followed[index[found]] = there[found], True
-        return moved, followed
+        moved[index[found]] = there[found]
+        followed = steady.copy()
+        followed[index[found]] = True
+        return followed
 
     def _refined(
         self,
         grey: NDArray[np.uint8],
-        linear: NDArray[np.float64],
         guess: NDArray[np.float64],
         moved: NDArray[np.float64],
         followed: NDArray[np.bool_],
+        known: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-        """Places (M, 2) by the first image's patches, their agreement (M,), and which are believed (M,)."""
+        """Places (M, 2) by the first image's patches, their agreement (M,), and which are believed (M,).
+
+        `known` (M,) is the agreement of those that are already at their patch, else -1.
+        """
+        linear = self._motion.linear
         predicted = np.where(followed[:, None], moved, guess)
-        refined, agreement = self._compared(grey, linear, predicted, np.arange(len(predicted)))
+        refined, agreement = predicted.copy(), known.copy()
+        unknown = np.flatnonzero(known == -1.0)
+        refined[unknown], agreement[unknown] = self._compared(grey, linear, predicted[unknown], unknown)
         near = (agreement > self._needed) & (np.linalg.norm(refined - predicted, axis=1) < _REACH)
         # Points that were followed vouch for those that come back.
         vouching = near & followed

@@ -1,8 +1,8 @@
 """The default point tracker on exact warps of real frames: TAP-Vid's delta-avg, and a moving occluder.
 
 A picture (a frame of a real clip, or of the simulated cell where there are no clips) is moved by a homography that is
-known in closed form for every frame, so the truth of every point is exact. All paths are sums of sines that begin at
-rest with the identity; the view is 640 x 480 inside a larger picture.
+known in closed form for every frame, so the truth of every point is exact. All paths are sums of sines that begin with
+the identity, already in motion; the view is 640 x 480 inside a larger picture.
 
 - *mild*: shift up to 25 px (about 1.5 px a frame), turn up to 10 degrees, scale up to 10 %, perspective up to 3 % from
   the middle to the border; camera noise of 2 grey levels.
