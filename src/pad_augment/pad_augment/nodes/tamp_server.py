@@ -4,7 +4,6 @@ action `/pad/generate_dataset`; the planning scene and the last trajectory as ma
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
@@ -129,12 +128,7 @@ class TampServer(Node):
 
 def main() -> None:
     """Run the node; exit code 2 and one line when demonstration, robot or planner cannot be used."""
-    code = run_node("tamp_server", TampServer, errors=(PadAugmentError, PadParseError))
-    # At once: workers end with this process, and a dataset is whole after every piece. Waiting for the pieces at hand
-    # would take seconds, and MoveIt's own teardown is known to crash.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    run_node("tamp_server", TampServer, errors=(PadAugmentError, PadParseError))
 
 
 if __name__ == "__main__":

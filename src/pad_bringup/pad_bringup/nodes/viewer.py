@@ -17,12 +17,12 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, JointState
 
 from pad_bringup import names
-from pad_parse.colours import PALETTE
 from pad_bringup.errors import PadBringupError
 from pad_bringup.robot_scene import robot_scene
 from pad_bringup.viewer import Viewer
 from pad_msgs.msg import ActionChunk, CellOutcome, KeypointArray, SafetyState
 from pad_parse import qos
+from pad_parse.colours import PALETTE
 from pad_parse.errors import PadParseError
 from pad_parse.recording.images import colour_image
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -201,7 +200,7 @@ def _time(seconds: float) -> Time:
 
 def main() -> None:
     """Run the node; exit code 2 and one line on a bad parameter."""
-    sys.exit(run_node("demonstration_server", DemonstrationServer))
+    run_node("demonstration_server", DemonstrationServer)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 
@@ -129,7 +128,7 @@ class HandTracker(Node):
 
 def main() -> None:
     """Run the node; exit code 2 and one line on a bad parameter or a camera that stays silent."""
-    sys.exit(run_node("hand_tracker", HandTracker))
+    run_node("hand_tracker", HandTracker)
 
 
 if __name__ == "__main__":

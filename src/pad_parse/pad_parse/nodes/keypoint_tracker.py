@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import deque
@@ -372,7 +371,7 @@ class KeypointTracker(Node):
 
 def main() -> None:
     """Run the node; exit code 2 and one line on a bad parameter or a camera that stays silent."""
-    sys.exit(run_node("keypoint_tracker", KeypointTracker))
+    run_node("keypoint_tracker", KeypointTracker)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 
 from pad_parse.errors import PadParseError
+
+_LOOK_EVERY = 0.2  # s, longest time that a signal waits
 
 
 class FaultyNode(Protocol):
@@ -18,33 +25,43 @@ class FaultyNode(Protocol):
     fault: str
 
 
-def run_node(name: str, make: Callable[[], FaultyNode], errors: tuple[type[Exception], ...] = (PadParseError,)) -> int:
-    """Run the node that `make` makes; returns the exit code: 0 when told to stop, 2 on one of `errors` or a fault."""
-    rclpy.init()
+def run_node(
+    name: str, make: Callable[[], FaultyNode], errors: tuple[type[Exception], ...] = (PadParseError,)
+) -> NoReturn:
+    """Run the node that `make` makes and end the process: with 0 when told to stop, 2 on one of `errors` or a fault."""
+    # Not rclpy's handlers: they end the context in another thread, under the feet of whatever is being published.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    code = _run(name, make, errors)
+    # At once: threads that are still at work must not meet an interpreter that is being taken down.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run(name: str, make: Callable[[], FaultyNode], errors: tuple[type[Exception], ...]) -> int:
+    node = None
     try:
         node = make()
+        # One thread: with more, rclpy's executor spends the interpreter's lock on looking for work.
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not node.fault:
+            executor.spin_once(timeout_sec=_LOOK_EVERY)
+        code = 2
+    except KeyboardInterrupt:
+        code = 0
     except errors as error:
         print(f"{name}: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return 2
-    except KeyboardInterrupt:  # told to stop while it was still reading its files
-        rclpy.try_shutdown()
-        return 0
-    # One thread: with more, rclpy's executor spends the interpreter's lock on looking for work.
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        while rclpy.ok() and not node.fault:
-            executor.spin_once(timeout_sec=0.5)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        code = 2
     except Exception:
-        # A signal can end the context in the middle of a spin, which then fails in one of many ways.
-        if rclpy.ok():
-            raise
-    finally:
-        fault = node.fault
-        executor.shutdown(timeout_sec=2.0)
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 2 if fault else 0
+        traceback.print_exc()
+        code = 1
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if node is not None:
+        # Says goodbye to the others, and stops what works for the node. Where it was interrupted decides whether it can.
+        with contextlib.suppress(Exception):
+            node.destroy_node()
+    return code
