@@ -61,7 +61,7 @@ def _run(name: str, make: Callable[[], FaultyNode], errors: tuple[type[Exception
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     if node is not None:
-        # Says goodbye to the others, and stops what works for the node. Where it was interrupted decides whether it can.
+        # Says goodbye to the others and stops what works for the node, if the interruption has left it able to.
         with contextlib.suppress(Exception):
             node.destroy_node()
     return code
