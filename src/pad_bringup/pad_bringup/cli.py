@@ -169,6 +169,13 @@ def parse(
     hands: Annotated[
         str, typer.Option(help="onnx (on the images), recorded (/pad/hands), recorded:/TOPIC or recorded:FILE.npz.")
     ] = "onnx",
+    tracker: Annotated[
+        str,
+        typer.Option(help="What follows points: objects (rigid; default), lucas_kanade, cotracker or tapir."),
+    ] = "objects",
+    tracker_weights: Annotated[
+        Path | None, typer.Option(help="cotracker, tapir: file of the weights, which you install yourself.")
+    ] = None,
     pairing_tolerance: Annotated[
         float, typer.Option(help="Colour and depth stamped further apart than this (s) are no pair.", min=0.0, max=1.0)
     ] = 0.02,
@@ -185,9 +192,11 @@ def parse(
     from pad_parse.recording import open_recording
     from pad_parse.report import judge, write_parse_report
     from pad_parse.task import TaskSpec
+    from pad_parse.tracking import make_point_tracker
 
     spec = TaskSpec.load(task)
     source = open_recording(recording, pairing_tolerance=pairing_tolerance)
+    points = None if tracker == "objects" else make_point_tracker(tracker, checkpoint=tracker_weights)
     name = recording.resolve()
     target = out if out is not None else name.with_name(name.stem + FILE_SUFFIX)
     page = None
@@ -204,6 +213,7 @@ def parse(
                 estimator=choose_estimator(hands, source),
                 progress=lambda stage, fraction: update(fraction, stage),
                 overlay_path=overlay,
+                point_tracker=points,
             )
             demonstration.save(target)
             update(1.0, str(target))
@@ -525,6 +535,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(args=arguments, standalone_mode=False)
+        if code == INTERRUPTED:  # typer makes a code of Ctrl-C by itself
+            raise KeyboardInterrupt
     except typer.Exit as end:
         return int(end.exit_code)
     except (KeyboardInterrupt, typer.Abort):

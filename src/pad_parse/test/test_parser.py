@@ -15,6 +15,7 @@ from pad_parse.errors import ParseError
 from pad_parse.overlay import write_overlay
 from pad_parse.parser import parse
 from pad_parse.proposal import arms_of_objects, propose_keypoints
+from pad_parse.tracking import make_point_tracker
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +168,28 @@ def test_an_exception_from_progress_stops_cleanly(tmp_path, stage: str) -> None:
     assert set(threading.enumerate()) == before
     assert list(tmp_path.iterdir()) == []
     assert len(list(recording.frames())) == recording.frame_count  # and nothing is held open
+
+
+def test_another_point_tracker_can_carry_the_objects(tmp_path) -> None:
+    recording, hands, in_task = make(tmp_path / "bag")
+    found = parse(recording, template(), estimator=hands, point_tracker=make_point_tracker("lucas_kanade"))
+    np.testing.assert_allclose(found.keypoints[0], in_task, atol=0.006)
+    truth = np.stack(
+        [
+            geometry.transform_points(
+                recording.object_truth[o] @ geometry.inverse(recording.object_truth[o][0]), in_task[n][None]
+            )[:, 0]
+            for n, o in enumerate(found.keypoint_objects)
+        ],
+        axis=1,
+    )
+    kept = found.keypoint_states != KeypointState.LOST
+    assert kept.mean() > 0.7
+    error = np.linalg.norm(found.keypoints - truth, axis=2)[kept]
+    assert np.median(error) < 0.005 and np.percentile(error, 95) < 0.015
+
+
+def test_without_depth_no_other_tracker_is_taken(tmp_path) -> None:
+    recording, hands, _ = make(tmp_path / "bag", has_depth=False)
+    with pytest.raises(ParseError, match="depth"):
+        parse(recording, template(), estimator=hands, point_tracker=make_point_tracker("lucas_kanade"))

@@ -1,5 +1,6 @@
 """Trackers on rendered scenes with exact truth: accuracy, occlusion, loss and recovery, real clips."""
 
+import os
 import time
 from pathlib import Path
 
@@ -278,12 +279,12 @@ def test_covered_points_say_so_and_come_back():
     assert result.visible.mean() > 0.85
 
 
-SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
+CLIP = Path(os.environ.get("PAD_REAL_CLIPS", "")) / "pour_kettle.mp4"
 
 
-@pytest.mark.skipif(not (SHARED / "pour_kettle.mp4").is_file(), reason="the real clip pour_kettle.mp4 is not here")
+@pytest.mark.skipif(not CLIP.is_file(), reason="PAD_REAL_CLIPS names no folder with pour_kettle.mp4")
 def test_real_clip_is_followed_in_pixels():
-    recording = open_recording(SHARED / "pour_kettle.mp4")
+    recording = open_recording(CLIP)
     frames = recording.frames()
     first = next(frames)
     grey = cv2.cvtColor(first.rgb, cv2.COLOR_RGB2GRAY)
