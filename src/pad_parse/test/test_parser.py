@@ -34,18 +34,18 @@ def with_depth(tmp_path_factory):
     return recording, in_task, demonstration, told, folder
 
 
+def true_keypoints(recording, in_task, objects):
+    """(T, N, 3): the keypoints of the start, moved as their objects are."""
+    moves = {o: poses @ geometry.inverse(poses[0]) for o, poses in recording.object_truth.items()}
+    return np.stack(
+        [geometry.transform_points(moves[o], p[None])[:, 0] for o, p in zip(objects, in_task, strict=True)], axis=1
+    )
+
+
 def test_keypoints_and_grippers_are_metric(with_depth) -> None:
     recording, in_task, found, _, _ = with_depth
     np.testing.assert_allclose(found.keypoints[0], in_task, atol=0.006)
-    truth = np.stack(
-        [
-            geometry.transform_points(
-                recording.object_truth[o] @ geometry.inverse(recording.object_truth[o][0]), in_task[n][None]
-            )[:, 0]
-            for n, o in enumerate(found.keypoint_objects)
-        ],
-        axis=1,
-    )
+    truth = true_keypoints(recording, in_task, found.keypoint_objects)
     error = np.linalg.norm(found.keypoints - truth, axis=2)
     assert np.median(error) < 0.004 and np.percentile(error, 95) < 0.012
     away = np.linalg.norm(found.gripper_poses[..., :3, 3] - recording.hand_truth[..., :3, 3], axis=2)
@@ -174,15 +174,7 @@ def test_another_point_tracker_can_carry_the_objects(tmp_path) -> None:
     recording, hands, in_task = make(tmp_path / "bag")
     found = parse(recording, template(), estimator=hands, point_tracker=make_point_tracker("lucas_kanade"))
     np.testing.assert_allclose(found.keypoints[0], in_task, atol=0.006)
-    truth = np.stack(
-        [
-            geometry.transform_points(
-                recording.object_truth[o] @ geometry.inverse(recording.object_truth[o][0]), in_task[n][None]
-            )[:, 0]
-            for n, o in enumerate(found.keypoint_objects)
-        ],
-        axis=1,
-    )
+    truth = true_keypoints(recording, in_task, found.keypoint_objects)
     kept = found.keypoint_states != KeypointState.LOST
     assert kept.mean() > 0.7
     error = np.linalg.norm(found.keypoints - truth, axis=2)[kept]
