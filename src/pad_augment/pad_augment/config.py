@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +21,11 @@ class GeneratorConfig(BaseModel):
         0.17, gt=0, le=1.0, description="m/s, mean speed of free motions of the TCP; its peak is 1.9 times"
     )
     turn_rate: float = Field(0.8, gt=0, le=4.0, description="rad/s, mean rate of turn of free motions")
+    motion_timing: Literal["gentle", "shortest"] = Field(
+        "gentle",
+        description="gentle: free motions at `speed` and `turn_rate`; shortest: along their joint path in nearly the "
+        "shortest time within the limits. Approach, lift, grasp and skills keep their pace",
+    )
     approach_distance: float = Field(
         0.10, gt=0.0, le=0.3, description="m back along the approach axis to the pre-grasp"
     )

@@ -265,6 +265,13 @@ class SceneWork:
     shapes: dict[str, Shape] | None = None
     block: int = _LARGEST_BLOCK
 
+    def __post_init__(self) -> None:
+        if self.planner == EE_SPACE and self.config.motion_timing != "gentle":
+            raise ConfigError(
+                f"motion_timing={self.config.motion_timing}: planner {EE_SPACE} follows motions as they are asked for; "
+                "choose planner roboplan or moveit, or motion_timing=gentle"
+            )
+
     def __getstate__(self) -> dict[str, object]:
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
@@ -284,7 +291,7 @@ class SceneWork:
         if self.planner == EE_SPACE:
             return AS_SHOWN
         skills = replace(self, turns=AS_SHOWN).skills
-        calm = self.config.model_copy(update={"obstacles": 0, "swap_hands": False})
+        calm = self.config.model_copy(update={"obstacles": 0, "swap_hands": False, "motion_timing": "gentle"})
         empty = replace(self, config=calm)
         quick, thorough = (empty._planner(name, skills) for name in ("straight_line", self.planner))
         task = self.demonstration.task

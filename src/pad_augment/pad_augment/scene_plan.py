@@ -143,6 +143,7 @@ class ScenePlanner:
         self._robot = robot
         self._planner = planner
         self._config = config
+        self._shortest = config.motion_timing == "shortest"
         self._pace = pace_of(config, min(arm.max_opening for arm in robot.arms))
         self._home = np.stack([robot.fk(arm, robot.home[arm]) for arm in (0, 1)])
         parts = [part for beat in skills.beats if isinstance(beat, Work) for part in beat.parts]
@@ -279,6 +280,8 @@ class ScenePlanner:
         return first_failure
 
     def _at_some_pace(self, ask: Ask) -> Asking[ScenePlan | _Refused]:
+        if self._shortest:
+            ask = replace(ask, stops=True)
         first, tries = ask, 0
         while True:
             result = yield ask
@@ -460,7 +463,9 @@ class ScenePlanner:
         for index, ask in asked.items():
             if isinstance(ask, Ask):
                 made, number = phases[index]
-                requests.append(PlanRequest([phase.stretch(number) for phase in made], at_rest=ask.stops))
+                shortest = ask.motion if self._shortest else None
+                asked_for = [phase.stretch(number) for phase in made]
+                requests.append(PlanRequest(asked_for, at_rest=ask.stops, shortest=shortest))
             else:
                 requests.append(ask)
         # Only ways around are drawn, and only an `Ask` with stops leads to them.

@@ -229,6 +229,31 @@ def test_a_way_round_takes_the_time_that_the_limits_ask_for(
     assert_free(plan, request, checker)
 
 
+def test_what_is_to_be_short_is_shorter_on_every_way(
+    proving: BimanualPlanner, robot: Robot, checker: CollisionScene
+) -> None:
+    first = line(robot, (0.0, 0.0, 0.0), 0.5, free=False)
+    for stretches in (
+        [line(robot, (0.1, -0.05, 0.05))],
+        [first, line(robot, (0.1, -0.05, 0.05))],
+        blocked(robot).stretches,
+        [replace(first, bodies=blocked(robot).stretches[0].bodies), *blocked(robot).stretches],
+    ):
+        asked = PlanRequest(stretches, at_rest=True)
+        calm = proving.plan(asked, rng())
+        short = proving.plan(replace(asked, shortest=1.0), rng())
+        slower = proving.plan(replace(asked, shortest=1.5), rng())
+        if proving.repeatable or short.ways[-1] != "rrt":  # else each is another way
+            assert short.lengths[-1] < slower.lengths[-1] <= calm.lengths[-1]
+            assert short.lengths[-1] < 0.8 * calm.lengths[-1]
+        assert short.lengths[:-1] == calm.lengths[:-1]
+        for plan in (short, slower):
+            np.testing.assert_allclose(plan.poses[-1], stretches[-1].poses[-1], atol=1e-6)
+            velocity, acceleration = limit_ratios(robot, plan.joints, RATE)
+            assert velocity.max() <= 1 and acceleration.max() <= 1
+            assert_free(plan, asked, checker)
+
+
 def test_a_way_round_for_both_arms(proving: BimanualPlanner, robot: Robot, checker: CollisionScene) -> None:
     stretch = line(robot, (0.0, -0.3, 0.0), 2.0, bodies={"block": across(robot)})
     stretch.poses[:, 1] = line(robot, (-0.05, 0.0, 0.05), 2.0).poses[:, 1]

@@ -73,20 +73,22 @@ class PlanRequest:
     at_rest: whether the arms also stand still at the border of every free stretch, so that another way, which starts
     and ends at rest, fits in.
     start: (12,) rad to begin near; None: the robot's home. moving: whether the arms are in motion at the first step.
+    shortest: None, or free stretches, whose borders are at rest, take this factor (>= 1) of the shortest time.
     """
 
     stretches: Sequence[Stretch]
     at_rest: bool = False
     start: FloatArray | None = None
     moving: bool = False
+    shortest: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What the arms do: joints (T, 12) rad, poses (T, 2, 4, 4), openings (T, 2) m; one row per step.
 
-    lengths: steps of each stretch, changed where the planner went another way. ways: per stretch "line" (as asked),
-    "joint_line" or "rrt".
+    lengths: steps of each stretch, changed where the planner went another way or timed it anew. ways: per stretch
+    "line" (as asked), "joint_line" or "rrt".
     """
 
     joints: FloatArray
@@ -132,7 +134,7 @@ class BimanualPlanner(Protocol):
 
     name: str
     finds_ways: bool
-    """Whether it may replace free stretches whose borders are at rest."""
+    """Whether it may replace free stretches whose borders are at rest, and time them anew."""
     repeatable: bool
     """Whether the same request and generator state give the same plan also where it went another way."""
 

@@ -16,6 +16,7 @@ from pad_augment.planning.certificate import Certifier
 from pad_augment.planning.dynamics import limit_ratios
 from pad_augment.planning.following import as_asked, follow, split, stretch_of, too_fast
 from pad_augment.planning.interface import Body, Failure, Plan, PlanFailure, PlanRequest, Shape, Stretch
+from pad_augment.planning.shortest_time import shortest_motion
 from pad_augment.planning.straight_line import lines
 
 FloatArray = NDArray[np.float64]
@@ -127,15 +128,21 @@ class ProvingPlanner(ABC):
             blocked[joints.stretch] = joints
             joints = self._follow_fixed(stretches, request.start)
         parts = split(joints, [len(s) for s in stretches])
-        self._find_jumps(stretches, parts, blocked)
+        self._find_jumps(request, parts, blocked)
+        asked = list(parts)
+        for index, stretch in enumerate(stretches):
+            if stretch.free and index not in blocked and request.shortest is not None:
+                parts[index] = self._hastened(_before(parts, index), parts[index], request.shortest)
+                stretches[index] = self._as_driven(stretch, parts[index])
         self._refuse_haste(stretches, parts, blocked)
-        self._find_collisions(request, parts, blocked)
+        self._find_collisions(stretches, parts, blocked)
         ways = ["line"] * len(stretches)
         for index in sorted(blocked):
             if not stretches[index].free:
                 raise blocked[index]
+            parts[index] = asked[index]
             ways[index], parts[index] = self._way_around(request, parts, index, rng)
-            stretches[index] = self._as_driven(stretches[index], parts[index])
+            stretches[index] = self._as_driven(request.stretches[index], parts[index])
         joints = np.concatenate(parts)
         driven = replace(request, stretches=stretches)
         (failure,) = too_fast(self._robot, [joints], [driven], self._rate_hz)
@@ -173,12 +180,15 @@ class ProvingPlanner(ABC):
             out.append(full)
         return np.concatenate(out)
 
-    def _find_jumps(self, stretches: list[Stretch], parts: list[FloatArray], blocked: dict[int, PlanFailure]) -> None:
+    def _find_jumps(self, request: PlanRequest, parts: list[FloatArray], blocked: dict[int, PlanFailure]) -> None:
         """Free stretches in which an arm turns over into another posture: slowing down does not help there."""
-        for index, stretch in enumerate(stretches):
+        for index, stretch in enumerate(request.stretches):
             if not stretch.free or index in blocked:
                 continue
-            velocity, acceleration = limit_ratios(self._robot, parts[index], self._rate_hz)
+            joints = parts[index]
+            if request.shortest is not None:
+                joints = np.concatenate([_before(parts, index), joints])
+            velocity, acceleration = limit_ratios(self._robot, joints, self._rate_hz)
             if max(velocity.max(), acceleration.max()) > _HASTE:
                 blocked[index] = PlanFailure(Failure.VELOCITY, index, f"an arm turns over in stretch {index}", _HASTE)
 
@@ -200,15 +210,30 @@ class ProvingPlanner(ABC):
                     message = f"a joint reaches {ratio[step]:.2f} of its {code.value} limit in stretch {at}"
                     raise PlanFailure(code, at, message, float(ratio[step]))
 
-    def _find_collisions(self, request: PlanRequest, parts: list[FloatArray], blocked: dict[int, PlanFailure]) -> None:
-        for index, stretch in enumerate(request.stretches):
+    def _hastened(self, before: FloatArray, joints: FloatArray, slower: float) -> FloatArray:
+        """Joints (K, 12) rad anew in `slower` times the shortest time along the same path; no slower than they were.
+
+        before: (1, 12) where the arms stand one step earlier, or (0, 12).
+        """
+        path = np.concatenate([before, joints])
+        out = shortest_motion(self._robot, path, self._rate_hz, slower)
+        if out is None:
+            return joints
+        if len(out) >= len(path) and max(r.max() for r in limit_ratios(self._robot, path, self._rate_hz)) <= 1.0:
+            return joints
+        return out[len(before) :]
+
+    def _find_collisions(
+        self, stretches: Sequence[Stretch], parts: list[FloatArray], blocked: dict[int, PlanFailure]
+    ) -> None:
+        for index, stretch in enumerate(stretches):
             if index in blocked:
                 continue
             joints, openings = parts[index], stretch.openings
             if index + 1 < len(parts):
                 # The step into the next stretch belongs to this one's contacts.
                 joints = np.concatenate([joints, parts[index + 1][:1]])
-                openings = np.concatenate([openings, request.stretches[index + 1].openings[:1]])
+                openings = np.concatenate([openings, stretches[index + 1].openings[:1]])
             self._collisions.arrange(stretch.bodies)
             at = self._collisions.first_collision(joints, openings, np.inf)
             if at is None:
@@ -220,23 +245,35 @@ class ProvingPlanner(ABC):
     ) -> tuple[str, FloatArray]:
         stretch = request.stretches[index]
         self._collisions.arrange(stretch.bodies)
-        start, goal = parts[index][0], parts[index][-1]
+        start, goal, began = parts[index][0], parts[index][-1], 0
         # The narrowest setting of the fingers that is not less than any on the way is safe for all of them.
         openings = stretch.openings.max(axis=0)
+        if request.shortest is not None:
+            # From where the arms stand, not from one step on: that would be one more stop.
+            for posture in _before(parts, index):
+                if not self._collisions.collides(posture, openings):
+                    start, began = posture, 1
         for name, posture in (("start", start), ("goal", goal)):
             if self._collisions.collides(posture, openings):
                 cause = self._collisions.cause(posture[None], openings[None], CHECK_STEP)
                 raise PlanFailure(cause, index, f"the {name} of stretch {index} collides")
         line = self._timed(np.stack([start, goal]), len(stretch))
         if self._goes(stretch, line, openings):
-            return "joint_line", line
+            return "joint_line", self._kept_free(request, stretch, line, openings)[began:]
         found = False
         for way in self._ways(index, start, goal, openings, len(stretch), rng):
             if self._goes(stretch, way, openings):
-                return "rrt", way
+                return "rrt", self._kept_free(request, stretch, way, openings)[began:]
             found = True
         said = "the ways found through stretch {} are too tight or spill" if found else "no way through stretch {}"
         raise PlanFailure(Failure.NO_PATH, index, said.format(index))
+
+    def _kept_free(self, request: PlanRequest, stretch: Stretch, way: FloatArray, openings: FloatArray) -> FloatArray:
+        """A way that goes, timed anew if that is asked for: longer steps may cut a corner, then it stays as it is."""
+        if request.shortest is None:
+            return way
+        quick = self._hastened(way[:0], way, request.shortest)
+        return quick if self._goes(stretch, quick, openings) else way
 
     def _goes(self, stretch: Stretch, joints: FloatArray, openings: FloatArray) -> bool:
         """Whether a way keeps what is held level, and is proved free: what only grazes is not found later, but here."""
@@ -314,6 +351,11 @@ class ProvingPlanner(ABC):
 def moving_arms(start: FloatArray, goal: FloatArray) -> list[int]:
     """Arms that move between joints (12,) rad; a search leaves out one that keeps still, perhaps to hold something."""
     return [arm for arm in (0, 1) if not np.allclose(start[6 * arm : 6 * arm + 6], goal[6 * arm : 6 * arm + 6])]
+
+
+def _before(parts: Sequence[FloatArray], index: int) -> FloatArray:
+    """(1, 12) rad where the arms stand one step before a stretch; (0, 12) before the first, which begins there."""
+    return parts[index - 1][-1:] if index > 0 else parts[0][:0]
 
 
 def _minimum_jerk(s: FloatArray) -> FloatArray:
