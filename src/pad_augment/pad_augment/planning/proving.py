@@ -91,11 +91,11 @@ class ProvingPlanner(ABC):
         """See `BimanualPlanner.plan_many`: straight lines are followed all at once, ways around found one by one."""
         out: list[Plan | PlanFailure] = []
         straight = iter(lines(self._robot, [r for r in requests if not r.at_rest], self._rate_hz))
+        followed = iter(follow(self._robot, [r for r in requests if r.at_rest]))
         for request, rng in zip(requests, rngs, strict=True):
             if request.at_rest:
-                (found,) = follow(self._robot, [request])
                 try:
-                    out.append(self._plan_with_stops(request, found, rng))
+                    out.append(self._plan_with_stops(request, next(followed), rng))
                 except PlanFailure as failure:
                     out.append(failure)
             else:
