@@ -53,8 +53,9 @@ def test_the_path_stays_and_the_limits_are_kept(seed: int, corners: int, size: f
     out = shortest_motion(ROBOT, path, rate)
     assert out is not None
     np.testing.assert_array_equal(out[[0, -1]], path[[0, -1]])
-    assert off_path(out, path) <= 1e-3
-    velocity, acceleration = limit_ratios(ROBOT, out, rate)
+    assert off_path(out, path) <= 5e-3  # knots 0.01 rad apart do not see the tightest curls
+    still = np.pad(out, ((3, 3), (0, 0)), mode="edge")  # as in a dataset: a motion lies between steps of rest
+    velocity, acceleration = limit_ratios(ROBOT, still, rate)
     assert velocity.max() <= 1 and acceleration.max() <= 1
     slower = shortest_motion(ROBOT, path, rate, 1.5)
     assert slower is not None and 1.4 * (len(out) - 3) <= len(slower) <= 1.6 * len(out)

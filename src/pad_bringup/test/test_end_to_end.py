@@ -99,9 +99,12 @@ def test_live_trackers_agree_with_the_parse(run, tmp_path):
     parsed = Demonstration.load(out / "demonstration.demo.h5")
     bag = Path(parsed.source.splitlines()[0])
     calibration = resource("config", "cameras", "cell.yaml")
-    keypoints, hands = play_live(bag, out / "demonstration.demo.h5", calibration, tmp_path, rate=0.5)
     frames = {round(float(stamp), 4): k for k, stamp in enumerate(parsed.stamps)}
-    assert len(keypoints) > 0.8 * len(frames) and len(hands) > 0.8 * len(frames)
+    for rate in (0.5, 0.2):  # a busy machine drops images, and the hands' networks go on from what they saw last
+        keypoints, hands = play_live(bag, out / "demonstration.demo.h5", calibration, tmp_path, rate)
+        if min(len(keypoints), len(hands)) > 0.97 * len(frames):
+            break
+    assert min(len(keypoints), len(hands)) > 0.8 * len(frames)
     apart = [np.linalg.norm(p - parsed.keypoints[frames[round(s, 4)]], axis=1) for s, p in keypoints.items()]
     assert np.nanmedian(apart) < 0.002 and np.nanpercentile(apart, 95) < 0.006
     for side in (0, 1):
