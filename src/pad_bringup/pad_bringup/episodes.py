@@ -119,13 +119,13 @@ class EpisodeRunner:
         with self._lock:
             self._frames, self._next_frame = [], 0.0
         self._policy(Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)
+        before = self._counts()
         self._switch_gate(True)
         outcome, seconds, success = self._watch(seed)
         self._switch_gate(False)
         self._policy(Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE)
         with self._lock:
             frames, self._frames, self._next_frame = self._frames, [], None
-            safety = self._safety
         result = EpisodeResult(
             seed=seed,
             success=success,
@@ -134,9 +134,14 @@ class EpisodeRunner:
             wall_seconds=time.monotonic() - begin,
             fraction_in_cup=float(outcome.fraction_in_cup),
             objects=objects,
-            interventions={name: int(getattr(safety, name)) for name in SAFETY_COUNTERS} if safety else {},
+            interventions={name: count - before.get(name, 0) for name, count in self._counts().items()},
         )
         return result, _clip(frames)
+
+    def _counts(self) -> dict[str, int]:
+        """How often the gate has stepped in since it started, by cause; empty before its first word."""
+        with self._lock:
+            return {name: int(getattr(self._safety, name)) for name in SAFETY_COUNTERS} if self._safety else {}
 
     def _watch(self, seed: int) -> tuple[CellOutcome, float, bool]:
         """Wait for the verdict: the last outcome, simulated seconds since the hand-over, success."""
