@@ -306,7 +306,10 @@ def distill(
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
     out: Annotated[Path, typer.Option(help="Policy folder.")] = Path("policy"),
     updates: Annotated[int | None, typer.Option(help="Optimiser steps; without it the default.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="Use only the dataset's first episodes.")] = None,
+    network: Annotated[str, typer.Option(help="kp_rdt or mlp.")] = "kp_rdt",
     size: Annotated[str, typer.Option(help="tiny, small or base.")] = "tiny",
+    objective: Annotated[str, typer.Option(help="flow_matching, ddpm or regression.")] = "flow_matching",
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="torch device; taken as said, never replaced.")] = "cpu",
     as_json: Json = False,
@@ -317,7 +320,14 @@ def distill(
     from pad_policy.config import TrainingConfig
     from pad_policy.training import train
 
-    options: dict[str, object] = {"seed": seed, "size": size, "device": device}
+    options: dict[str, object] = {
+        "episodes": episodes,
+        "network": network,
+        "size": size,
+        "objective": objective,
+        "seed": seed,
+        "device": device,
+    }
     if updates is not None:
         options |= {"updates": updates, "warmup_updates": min(50, updates // 10)}
     config = TrainingConfig.from_options(**options)

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pad_parse.task import TaskSpec
-from pad_policy.config import Horizons, Representation, Size
+from pad_policy.config import Horizons, NetworkName, ObjectiveName, Representation, Size
 from pad_policy.errors import BundleError, MismatchError
 from pad_policy.normaliser import Normaliser
 from pad_policy.observation import InputLayout
@@ -29,8 +29,9 @@ class Manifest(BaseModel):
     keypoint_names: list[str]
     keypoint_groups: list[str]
     robot: str
+    network: NetworkName = "kp_rdt"
     size: Size
-    objective: str
+    objective: ObjectiveName
     denoising_steps: int
     horizons: Horizons
     representation: Representation

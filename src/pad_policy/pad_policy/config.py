@@ -8,13 +8,15 @@ Horizons, drawn for history 3, horizon 8, execute 2 (one column is one policy st
     executed                      x    x    (then a new chunk takes over)
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pad_policy.errors import ConfigError
 
 Size = Literal["tiny", "small", "base"]
+NetworkName = Literal["kp_rdt", "mlp"]
+ObjectiveName = Literal["flow_matching", "ddpm", "regression"]
 ActionFrame = Literal["absolute", "delta", "gripper"]
 KeypointFrames = Literal["task", "task_and_grippers"]
 
@@ -92,9 +94,23 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    size: Size = Field("tiny", description="network: tiny 64 x 3, small 128 x 4, base 256 x 6 (width x layers)")
-    objective: Literal["flow_matching", "ddpm"] = Field("flow_matching", description="generative objective")
-    denoising_steps: int = Field(4, ge=1, le=100, description="network evaluations per chunk")
+    episodes: int | None = Field(
+        None, ge=1, description="use only the dataset's first episodes, this many; without it all of them"
+    )
+    network: NetworkName = Field(
+        "kp_rdt", description="kp_rdt: transformer over keypoint tokens; mlp: plain layers over all inputs flattened"
+    )
+    size: Size = Field(
+        "tiny",
+        description="tiny 64 x 3, small 128 x 4, base 256 x 6 (width x layers); an mlp is four times as wide",
+    )
+    objective: ObjectiveName = Field(
+        "flow_matching",
+        description="flow_matching, ddpm: generative; regression: the chunk directly, as in behaviour cloning",
+    )
+    denoising_steps: int = Field(
+        4, ge=1, le=100, description="network evaluations per chunk; regression takes 1, which is its default"
+    )
     horizons: Horizons = Horizons()
     representation: Representation = Representation()
     noise: ObservationNoise = ObservationNoise()
@@ -117,8 +133,20 @@ class TrainingConfig(BaseModel):
         1, ge=1, description="torch threads on the CPU; more than one gain little here and collapse on a busy machine"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_steps(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("objective") == "regression":
+            return {"denoising_steps": 1, **data}
+        return data
+
     @model_validator(mode="after")
     def _check(self) -> "TrainingConfig":
+        if self.objective == "regression" and self.denoising_steps != 1:
+            raise ValueError(
+                f"objective regression answers in one evaluation, not in {self.denoising_steps}; "
+                "leave denoising_steps out or choose flow_matching or ddpm"
+            )
         if self.warmup_updates >= self.updates:
             raise ValueError(
                 f"warmup_updates ({self.warmup_updates}) must be smaller than updates ({self.updates}); "

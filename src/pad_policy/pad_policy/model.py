@@ -1,16 +1,26 @@
-"""Kp-RDT: a diffusion transformer conditioned on one token per keypoint."""
+"""The networks: Kp-RDT, a diffusion transformer conditioned on one token per keypoint, and a plain MLP beside it."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from pad_policy.config import SIZES
+from pad_policy.config import SIZES, NetworkName, Size
 from pad_policy.observation import InputLayout
 
 
 def _mlp(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.GELU(approximate="tanh"), nn.Linear(width, width))
+
+
+def _frequencies(width: int) -> Tensor:
+    return torch.exp(torch.linspace(0.0, math.log(1000.0), width // 2))
+
+
+def _sinusoids(times: Tensor, frequencies: Tensor) -> Tensor:
+    """Embed times (B,) as (B, W)."""
+    phase = times.unsqueeze(-1) * frequencies
+    return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
 
 class Attention(nn.Module):
@@ -65,14 +75,13 @@ class KpRdt(nn.Module):
     without any keypoint is defined.
     """
 
-    def __init__(self, layout: InputLayout, size: str, group_indices: list[int]) -> None:
+    def __init__(self, layout: InputLayout, size: Size, group_indices: list[int]) -> None:
         super().__init__()
         width, layers, heads = SIZES[size]
         self.layout = layout
         self.width = width
         self.register_buffer("group_indices", torch.tensor(group_indices, dtype=torch.int64), persistent=False)
-        frequencies = torch.exp(torch.linspace(0.0, math.log(1000.0), width // 2))
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.register_buffer("frequencies", _frequencies(width), persistent=False)
         self.encode_keypoint = _mlp(layout.history * (layout.features + 1), width)
         self.group_embedding = nn.Embedding(layout.groups, width)
         self.empty_token = nn.Parameter(torch.zeros(1, 1, width))
@@ -100,8 +109,7 @@ class KpRdt(nn.Module):
         tokens = self.norm_keypoints(tokens)
         lost = (valid.sum(-1) < 0.5).to(tokens.dtype) * -1e4
         mask = torch.cat([lost, torch.zeros_like(lost[:, :1])], dim=1)[:, None, None, :]
-        phase = times.unsqueeze(-1) * self.frequencies
-        step = self.encode_step(torch.cat([phase.sin(), phase.cos()], dim=-1))
+        step = self.encode_step(_sinusoids(times, self.frequencies))
         x = torch.cat(
             [self.encode_proprioception(proprioception).unsqueeze(1), self.encode_action(noisy), step.unsqueeze(1)],
             dim=1,
@@ -110,3 +118,40 @@ class KpRdt(nn.Module):
         for block in self.blocks:
             x = block(x, tokens, mask)
         return self.head(self.norm_out(x[:, 1:-1]))
+
+
+class PlainMlp(nn.Module):
+    """Layers over every input flattened: what the transformer is compared with.
+
+    Points are told apart by their place in the input, so, unlike for `KpRdt`, their order within a group matters.
+    """
+
+    def __init__(self, layout: InputLayout, size: Size) -> None:
+        super().__init__()
+        width, layers, _ = SIZES[size]
+        hidden = 4 * width
+        self.layout = layout
+        self.register_buffer("frequencies", _frequencies(width), persistent=False)
+        points = layout.keypoints * layout.history * (layout.features + 1)
+        self.enter = nn.Linear(points + layout.proprioception + layout.horizon * 20 + width, hidden)
+        self.blocks = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(layers - 1))
+        self.head = nn.Linear(hidden, layout.horizon * 20)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, keypoints: Tensor, valid: Tensor, proprioception: Tensor, noisy: Tensor, times: Tensor) -> Tensor:
+        """One evaluation; inputs and answer as of `KpRdt.forward`. A lost step of a point enters as lost and zero."""
+        seen = keypoints * valid.unsqueeze(-1)
+        parts = [seen.flatten(1), valid.flatten(1), proprioception, noisy.flatten(1)]
+        x = self.enter(torch.cat([*parts, _sinusoids(times, self.frequencies)], dim=-1))
+        for layer in self.blocks:
+            x = layer(nn.functional.gelu(x, approximate="tanh"))
+        return self.head(nn.functional.gelu(x, approximate="tanh")).unflatten(-1, (self.layout.horizon, 20))
+
+
+PolicyNetwork = KpRdt | PlainMlp
+
+
+def make_network(name: NetworkName, layout: InputLayout, size: Size, group_indices: list[int]) -> PolicyNetwork:
+    """The network called `name`; its initial weights come from torch's global generator."""
+    return PlainMlp(layout, size) if name == "mlp" else KpRdt(layout, size, group_indices)

@@ -1,4 +1,4 @@
-"""Generative objectives: what the network is taught and how its answers become a chunk.
+"""Objectives: what the network is taught and how its answers become a chunk.
 
 Written with plain arithmetic, so that the same lines serve torch tensors in training and numpy arrays in a node.
 Time s runs from 0 (noise) to 1 (data) for flow matching and is the diffusion level in [0, 1] for DDPM.
@@ -89,7 +89,27 @@ class Ddpm:
         return x.astype(np.float32)
 
 
-OBJECTIVES: dict[str, type[FlowMatching] | type[Ddpm]] = {"flow_matching": FlowMatching, "ddpm": Ddpm}
+class Regression:
+    """Behaviour cloning: the network answers the chunk from the observation alone, in one evaluation."""
+
+    def draw_times(self, count: int, rng: np.random.Generator) -> Array:
+        """There is only one time, 0."""
+        return np.zeros(count, np.float32)
+
+    def corrupt(self, clean: Any, noise: Any, times: Array) -> tuple[Any, Any]:
+        """Input 0, target clean."""
+        return 0.0 * clean, clean
+
+    def sample(self, network: Network, noise: Array, steps: int) -> Array:
+        """The network's answer; neither the noise nor more steps could change it."""
+        return network(np.zeros_like(noise), np.zeros(len(noise), np.float32))
+
+
+OBJECTIVES: dict[str, type[FlowMatching] | type[Ddpm] | type[Regression]] = {
+    "flow_matching": FlowMatching,
+    "ddpm": Ddpm,
+    "regression": Regression,
+}
 
 
 def make_objective(name: str) -> Objective:

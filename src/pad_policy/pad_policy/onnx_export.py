@@ -8,14 +8,14 @@ import onnxruntime
 import torch
 
 from pad_policy.errors import BundleError
-from pad_policy.model import KpRdt
+from pad_policy.model import PolicyNetwork
 
 INPUT_NAMES = ["keypoints", "valid", "proprioception", "noisy", "times"]
 TOLERANCE = 1e-5
 
 
-def example_inputs(model: KpRdt, batch: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Normalised inputs with some points lost, shaped as `KpRdt.forward` takes them."""
+def example_inputs(model: PolicyNetwork, batch: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Normalised inputs with some points lost, shaped as the networks' `forward` takes them."""
     layout = model.layout
     points = rng.standard_normal((batch, layout.keypoints, layout.history, layout.features), dtype=np.float32)
     valid = (rng.random(points.shape[:3]) > 0.2).astype(np.float32)
@@ -29,7 +29,7 @@ def example_inputs(model: KpRdt, batch: int, rng: np.random.Generator) -> list[n
     ]
 
 
-def export(model: KpRdt, path: Path) -> float:
+def export(model: PolicyNetwork, path: Path) -> float:
     """Write `model` to `path` with a free batch size and return the largest deviation; above 1e-5 is an error."""
     model = model.eval().cpu()
     rng = np.random.default_rng(0)

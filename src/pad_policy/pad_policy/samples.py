@@ -1,7 +1,7 @@
 """A dataset in memory and the training samples cut from it, a whole batch at a time."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,23 @@ class Episodes:
             object_indices=np.array([names.index(o) for o in objects]),
             robot=str(store.attrs.get("robot", "")),
             content_hash=digest.hexdigest(),
+        )
+
+    def first(self, count: int) -> "Episodes":
+        """Only the first `count` episodes; `DatasetError` if there are fewer. `content_hash` stays the dataset's."""
+        if count > len(self.episode_ends):
+            raise DatasetError(
+                f"the dataset has {len(self.episode_ends)} episodes, {count} were asked for; "
+                "generate more demonstrations or ask for fewer"
+            )
+        end = self.episode_ends[count - 1]
+        return replace(
+            self,
+            keypoints=self.keypoints[:end],
+            seen=self.seen[:end],
+            ee=self.ee[:end],
+            action=self.action[:end],
+            episode_ends=self.episode_ends[:count],
         )
 
     @property

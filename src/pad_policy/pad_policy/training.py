@@ -15,7 +15,7 @@ from pad_policy.actions import decode
 from pad_policy.bundle import LOSSES, MANIFEST, NETWORK, WEIGHTS, Manifest, write_atomically, write_losses
 from pad_policy.config import TrainingConfig
 from pad_policy.errors import ConfigError, DatasetError
-from pad_policy.model import KpRdt
+from pad_policy.model import PolicyNetwork, make_network
 from pad_policy.muon import Muon
 from pad_policy.normaliser import Affine, Normaliser
 from pad_policy.objective import make_objective
@@ -40,6 +40,8 @@ def train(dataset_path: Path, out_dir: Path, config: TrainingConfig, progress: P
     before anything is written.
     """
     episodes = Episodes.load(dataset_path)
+    if config.episodes is not None:
+        episodes = episodes.first(config.episodes)
     device = _device(config)
     out_dir = Path(out_dir)
     rng = np.random.default_rng(config.seed)
@@ -54,7 +56,7 @@ def train(dataset_path: Path, out_dir: Path, config: TrainingConfig, progress: P
         torch.set_num_threads(config.threads)
         with torch.random.fork_rng(devices=[]):  # initial weights come from torch's generator; leave it untouched
             torch.manual_seed(config.seed)
-            model = KpRdt(layout, config.size, episodes.group_indices).to(device)
+            model = make_network(config.network, layout, config.size, episodes.group_indices).to(device)
         started = time.monotonic()
         losses, averaged = _optimise(model, cutter, training_steps, normaliser, config, device, rng, progress)
         seconds = time.monotonic() - started
@@ -80,6 +82,7 @@ def train(dataset_path: Path, out_dir: Path, config: TrainingConfig, progress: P
         keypoint_names=episodes.keypoint_names,
         keypoint_groups=episodes.keypoint_groups,
         robot=episodes.robot,
+        network=config.network,
         size=config.size,
         objective=config.objective,
         denoising_steps=config.denoising_steps,
@@ -170,7 +173,7 @@ def _tensors(batch: Batch, normaliser: Normaliser, device: torch.device) -> list
 
 
 def _optimise(
-    model: KpRdt,
+    model: PolicyNetwork,
     cutter: SampleCutter,
     steps: np.ndarray,
     normaliser: Normaliser,
@@ -223,7 +226,7 @@ def _optimise(
     return losses, dict(zip(names, averaged, strict=True))
 
 
-def _optimisers(model: KpRdt, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+def _optimisers(model: PolicyNetwork, config: TrainingConfig) -> list[torch.optim.Optimizer]:
     """AdamW alone, or Muon for the blocks' matrices (a third of the updates do there) and AdamW for the rest."""
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2] if config.optimiser == "muon" else []
     chosen = {id(p) for p in matrices}
@@ -247,7 +250,7 @@ def _schedule(update: int, config: TrainingConfig) -> float:
 
 
 def _held_out_error(
-    model: KpRdt,
+    model: PolicyNetwork,
     cutter: SampleCutter,
     steps: np.ndarray,
     normaliser: Normaliser,

@@ -6,9 +6,9 @@ import torch
 
 from pad_policy.config import SIZES
 from pad_policy.errors import ConfigError
-from pad_policy.model import KpRdt
+from pad_policy.model import KpRdt, make_network
 from pad_policy.muon import Muon, orthogonalise
-from pad_policy.objective import Ddpm, FlowMatching, make_objective
+from pad_policy.objective import Ddpm, FlowMatching, Regression, make_objective
 from pad_policy.observation import InputLayout
 from pad_policy.onnx_export import TOLERANCE, example_inputs, export
 
@@ -64,16 +64,16 @@ def test_nothing_visible_is_defined(model: KpRdt) -> None:
     assert np.all(np.isfinite(answer(model, inputs)))
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_export_answers_the_same(size: str, tmp_path) -> None:
+@pytest.mark.parametrize(("network", "size"), [*(("kp_rdt", size) for size in SIZES), ("mlp", "tiny")])
+def test_export_answers_the_same(network: str, size: str, tmp_path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        other = KpRdt(LAYOUT, size, GROUPS)
-        torch.nn.init.normal_(other.head[-1].weight, std=0.1)
+        other = make_network(network, LAYOUT, size, GROUPS)
+        torch.nn.init.normal_(list(other.parameters())[-2], std=0.1)  # the last layer's weights start at zero
     assert export(other, tmp_path / "model.onnx") <= TOLERANCE
 
 
-@pytest.mark.parametrize("objective", [FlowMatching(), Ddpm()])
+@pytest.mark.parametrize("objective", [FlowMatching(), Ddpm(), Regression()])
 def test_a_perfect_network_recovers_the_data(objective) -> None:
     rng = np.random.default_rng(0)
     clean = rng.standard_normal((3, 8, 20)).astype(np.float32)
@@ -83,7 +83,7 @@ def test_a_perfect_network_recovers_the_data(objective) -> None:
         np.testing.assert_allclose(sampled, clean, atol=1e-5)
 
 
-@pytest.mark.parametrize("objective", [FlowMatching(), Ddpm()])
+@pytest.mark.parametrize("objective", [FlowMatching(), Ddpm(), Regression()])
 def test_corruption_is_the_same_in_numpy_and_torch(objective) -> None:
     rng = np.random.default_rng(0)
     clean, noise = (rng.standard_normal((4, 8, 20)).astype(np.float32) for _ in range(2))
@@ -96,7 +96,7 @@ def test_corruption_is_the_same_in_numpy_and_torch(objective) -> None:
 
 
 def test_unknown_objective_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="flow_matching, ddpm"):
+    with pytest.raises(ConfigError, match="flow_matching, ddpm, regression"):
         make_objective("gan")
 
 

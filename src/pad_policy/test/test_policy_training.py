@@ -130,6 +130,40 @@ def test_training_is_deterministic_by_seed(trained, dataset, tmp_path) -> None:
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.parametrize(
+    "options", [{"network": "mlp"}, {"objective": "regression"}, {"network": "mlp", "objective": "regression"}]
+)
+def test_the_plain_baselines_learn_and_answer(dataset, tmp_path, options: dict) -> None:
+    folder = train(dataset, tmp_path / "policy", TrainingConfig(**SHORT, **options))
+    manifest = PolicyBundle.load(folder).manifest
+    assert manifest.measures["onnx_max_abs_error"] <= 1e-5
+    assert (manifest.network, manifest.objective) == (
+        options.get("network", "kp_rdt"),
+        options.get("objective", "flow_matching"),
+    )
+    losses = np.loadtxt(folder / "losses.csv", delimiter=",", skiprows=1)
+    assert losses[-5:, 1].mean() < losses[:5, 1].mean()
+    policy = OnnxPolicy(folder)
+    answers = [
+        policy.chunk(
+            np.zeros((3, 11, 3)), np.ones((3, 11)), np.tile(policy_toy.home(), (3, 1)), np.random.default_rng(s)
+        )
+        for s in (0, 1)
+    ]
+    assert np.array_equal(*answers) == (manifest.objective == "regression")
+
+
+def test_only_the_first_episodes_are_used(trained, dataset, tmp_path) -> None:
+    whole = Episodes.load(dataset)
+    first = whole.first(5)
+    assert len(first.ee) == whole.episode_ends[4] and len(first.episode_ends) == 5
+    folder = train(dataset, tmp_path / "policy", TrainingConfig(**SHORT, episodes=5))
+    assert PolicyBundle.load(folder).manifest.dataset["episodes"] == 5
+    assert (folder / "model.safetensors").read_bytes() != (trained[0] / "model.safetensors").read_bytes()
+    with pytest.raises(DatasetError, match="has 12 episodes, 13 were asked for"):
+        train(dataset, tmp_path / "more", TrainingConfig(**SHORT, episodes=13))
+
+
 def test_the_policy_answers_fast_and_soundly(trained) -> None:
     policy = OnnxPolicy(trained[0])
     rng = np.random.default_rng(0)
@@ -209,9 +243,12 @@ def test_unsuitable_datasets_are_refused(dataset, tmp_path) -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(ConfigError, match="known: size"):
+    with pytest.raises(ConfigError, match="known: episodes, network, size"):
         TrainingConfig.from_options(sise="tiny")
     with pytest.raises(ConfigError, match="warmup_updates"):
         TrainingConfig.from_options(updates=10, warmup_updates=20)
+    with pytest.raises(ConfigError, match="regression answers in one evaluation"):
+        TrainingConfig.from_options(objective="regression", denoising_steps=4)
+    assert TrainingConfig.from_options(objective="regression").denoising_steps == 1
     with pytest.raises(ConfigError, match="execute"):
         TrainingConfig.from_options(horizons={"horizon": 4, "execute": 5})
