@@ -36,6 +36,7 @@ setup(
     entry_points={
         "console_scripts": [
             "sim_cell = pad_bringup.nodes.sim_cell:main",
+            "mock_cell = pad_bringup.nodes.mock_cell:main",
             "replay = pad_bringup.nodes.replay:main",
             "viewer = pad_bringup.nodes.viewer:main",
             "pad = pad_bringup.cli:main",

@@ -30,6 +30,7 @@ CAMERA_FRAME: Final = "camera_color_optical_frame"
 ARMS: Final = ("left", "right")
 
 SIM_CELL: Final = "sim_cell"
+MOCK_CELL: Final = "mock_cell"
 KEYPOINT_TRACKER: Final = "keypoint_tracker"
 HAND_TRACKER: Final = "hand_tracker"
 POLICY_NODE: Final = "policy_node"

@@ -1,4 +1,4 @@
-"""sim_cell as a real process over DDS: rates, one stamp per picture set, commands, bad commands, reset, Ctrl-C."""
+"""The cells' nodes, simulated and mock, as real processes over DDS: rates, one stamp per picture set, commands, bad commands, reset, Ctrl-C."""
 
 import os
 import signal
@@ -78,17 +78,22 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _command(*parameters: str) -> list[str]:
+def _command(node: str, *parameters: str) -> list[str]:
     wanted = [word for parameter in parameters for word in ("-p", parameter)]
-    return [sys.executable, "-m", "pad_bringup.nodes.sim_cell", "--ros-args", *wanted]
+    return [sys.executable, "-m", f"pad_bringup.nodes.{node}", "--ros-args", *wanted]
 
 
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen, Path]]:
-    log = tmp_path_factory.mktemp("sim_cell") / "log"
+@pytest.fixture(scope="module", params=["sim_cell", "mock_cell"])
+def process(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[subprocess.Popen, Path]]:
+    log = tmp_path_factory.mktemp(request.param) / "log"
     with log.open("wb") as stream:
         running = subprocess.Popen(
-            _command("seed:=5", "camera_rate:=10.0"), env=_environment(), stdout=stream, stderr=subprocess.STDOUT
+            _command(request.param, "seed:=5", "camera_rate:=10.0"),
+            env=_environment(),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
         )
     yield running, log
     if running.poll() is None:
@@ -176,7 +181,9 @@ def test_ends_cleanly_on_ctrl_c(process: tuple[subprocess.Popen, Path]) -> None:
 
 
 def test_bad_task_is_one_clear_line() -> None:
-    done = subprocess.run(_command("task:=juggle"), env=_environment(), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        _command("sim_cell", "task:=juggle"), env=_environment(), capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2
     assert "it has: pour" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr

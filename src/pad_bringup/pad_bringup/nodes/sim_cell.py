@@ -1,4 +1,4 @@
-"""Node: the simulated cell under the real robot's names. It is the graph's clock; physics keeps to real time.
+"""Node: a cell, simulated or mock, under the real robot's names. It is the graph's clock and keeps to real time.
 
 One thread runs physics and all callbacks; another renders a copy of the state, so that a picture delays no command.
 """
@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import rclpy
@@ -45,11 +46,13 @@ _LARGEST_BURST = 3
 """beats in a row without looking for commands."""
 
 
-class SimCell(Node):
-    """Wires `Cell` to topics and services."""
+class CellNode(Node):
+    """Wires a cell to topics and services."""
 
-    def __init__(self) -> None:
-        super().__init__("sim_cell")
+    def __init__(self, name: str, make: Callable[..., Cell]) -> None:
+        """name: of the node. make: called with task, and profile by name; gives the cell."""
+        super().__init__(name)
+        self._make = make
         self._declare("task", "pour", "Task whose objects stand on the table.")
         self._declare("robot", "ur5e_pair", "Robot profile: a name in config/robots, or the path of a YAML file.")
         self.declare_parameter(
@@ -80,7 +83,7 @@ class SimCell(Node):
 
     def start(self) -> None:
         """Build the cell and open the topics; raises typed errors."""
-        self.cell = Cell(self.get_parameter("task").value, profile=self.get_parameter("robot").value)
+        self.cell = self._make(self.get_parameter("task").value, profile=self.get_parameter("robot").value)
         self._speed = self.get_parameter("speed").value
         self._camera_beats = max(1, round(1 / (self.get_parameter("camera_rate").value * BEAT)))
         self._seed = self.get_parameter("seed").value
@@ -293,13 +296,13 @@ def _stamp(seconds: float) -> Time:
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
 
-def main() -> int:
-    """Run the node until it is told to stop; 2 on bad parameters."""
+def run(name: str, make: Callable[..., Cell]) -> int:
+    """Run a cell's node until it is told to stop; 2 on bad parameters. name, make: as of `CellNode`."""
     # Not rclpy's handlers: they end the context under the feet of a beat or a picture that is being published.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background job starts with it ignored
         signal.signal(number, signal.default_int_handler)
-    node = SimCell()
+    node = CellNode(name, make)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     started = False
@@ -318,6 +321,11 @@ def main() -> int:
         node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def main() -> int:
+    """The simulated cell."""
+    return run("sim_cell", Cell)
 
 
 if __name__ == "__main__":
