@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from pad_augment.description import urdf_text
 from pad_augment.errors import IkError, JointLimitError, RobotError
+from pad_augment.numeric_ik import Obstruction, SerialChain, follow_paths
 from pad_augment.ur_closed_form import UR5E, forward, inverse
 from pad_parse import geometry
 
@@ -213,14 +214,7 @@ class Robot:
         starts = np.cumsum([0, *lengths])
         failures: list[IkError | None] = [None] * len(lengths)
         if self.arms[arm].ik == "numeric":
-            joints = np.empty((len(poses), 6))
-            for index, seed in enumerate(seeds):
-                span = slice(starts[index], starts[index + 1])
-                try:
-                    joints[span] = self._numeric_path(arm, poses[span], seed)
-                except IkError as error:
-                    failures[index] = error
-            return joints, failures
+            return self._numeric_paths(arm, poses, lengths, seeds)
         candidates = inverse(UR5E, geometry.inverse(self._bases[arm] @ _UR_BASE) @ poses @ self._tool_to_flange[arm])
         joints, good = self._within_branches(arm, candidates, starts, seeds)
         for index in np.flatnonzero(~good).tolist():
@@ -229,6 +223,25 @@ class Robot:
                 joints[span] = self._best_chain(arm, poses[span], candidates[span], seeds[index])
             except IkError as error:
                 failures[index] = error
+        return joints, failures
+
+    def _numeric_paths(
+        self, arm: int, poses: FloatArray, lengths: Sequence[int], seeds: FloatArray
+    ) -> tuple[FloatArray, list[IkError | None]]:
+        chain = self._chains[arm]
+        limits = (self.lower_limits[arm], self.upper_limits[arm])
+        serial = SerialChain(np.array(chain.fixed), np.array(chain.axes))
+        joints, found = follow_paths(serial, poses, lengths, seeds, limits)
+        failures: list[IkError | None] = []
+        for start, length, failure in zip(np.cumsum([0, *lengths])[:-1], lengths, found, strict=True):
+            if failure is None:
+                failures.append(None)
+                continue
+            index, why = failure
+            kind = JointLimitError if why is Obstruction.JOINT_LIMIT else IkError
+            place = _place(poses[start + index])
+            message = f"pose {index} of {length} is {why.value} of the {ARMS[arm]} arm: {place}"
+            failures.append(kind(message, arm, index))
         return joints, failures
 
     def _within_branches(
@@ -335,35 +348,6 @@ class Robot:
             flange = self._bases[arm] @ _UR_BASE @ forward(UR5E, q)
             out.append(geometry.inverse(self.fk(arm, q)) @ flange)
         return out
-
-    def _numeric_path(self, arm: int, targets: FloatArray, near: FloatArray) -> FloatArray:
-        out = np.empty((len(targets), 6))
-        q = near.copy()
-        for index, target in enumerate(targets):
-            for _ in range(100):
-                pose = self.fk(arm, q)
-                error = np.r_[target[:3, 3] - pose[:3, 3], geometry.rotation_log(target[:3, :3] @ pose[:3, :3].T)]
-                if np.abs(error).max() < 1e-6:
-                    break
-                jacobian = self._jacobian(arm, q)
-                q = q + jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-6 * np.eye(6), error)
-            else:
-                raise IkError(
-                    f"the {ARMS[arm]} arm cannot reach pose {index} of {len(targets)}: {_place(target)}", arm, index
-                )
-            if (q < self.lower_limits[arm]).any() or (q > self.upper_limits[arm]).any():
-                raise IkError(
-                    f"the {ARMS[arm]} arm leaves its joint limits at pose {index} of {len(targets)}", arm, index
-                )
-            out[index] = q
-        return out
-
-    def _jacobian(self, arm: int, q: FloatArray, step: float = 1e-6) -> FloatArray:
-        ahead = self.fk(arm, q + step * np.eye(6))
-        behind = self.fk(arm, q - step * np.eye(6))
-        linear = (ahead[:, :3, 3] - behind[:, :3, 3]) / (2 * step)
-        angular = geometry.rotation_log(ahead[:, :3, :3] @ np.swapaxes(behind[:, :3, :3], -1, -2)) / (2 * step)
-        return np.c_[linear, angular].T
 
 
 def _origin(joint: ElementTree.Element) -> FloatArray:
