@@ -312,15 +312,22 @@ def distill(
     objective: Annotated[str, typer.Option(help="flow_matching, ddpm or regression.")] = "flow_matching",
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="torch device; taken as said, never replaced.")] = "cpu",
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of the training, e.g. noise.keypoint_noise=0; repeatable."),
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard files into the policy folder.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start anew where a training is unfinished.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Dataset -> policy folder."""
+    """Dataset -> policy folder. The same command after an interruption goes on where it was."""
     from pad_bringup.progress import StageProgress
     from pad_policy.bundle import PolicyBundle
     from pad_policy.config import TrainingConfig
     from pad_policy.training import train
 
     options: dict[str, object] = {
+        "tensorboard": tensorboard,
         "episodes": episodes,
         "network": network,
         "size": size,
@@ -330,7 +337,7 @@ def distill(
     }
     if updates is not None:
         options |= {"updates": updates, "warmup_updates": min(50, updates // 10)}
-    config = TrainingConfig.from_options(**options)
+    config = TrainingConfig.from_assignments(assignments or [], **options)
     began = time.monotonic()
     with StageProgress() as progress, progress.stage("distill") as update:
         train(
@@ -340,14 +347,26 @@ def distill(
             progress=lambda done, total, loss, left: update(
                 done / total, f"update {done} of {total}, loss {loss:.4f}, {left:.0f} s left"
             ),
+            overwrite=overwrite,
+            notice=progress.say,
         )
+    manifest = PolicyBundle.load(out).manifest
+    error = manifest.held_out_action_error
     values = {
         "policy": str(out.resolve()),
         "updates": config.updates,
         "distill_s": round(time.monotonic() - began, 2),
-        "measures": _finite(PolicyBundle.load(out).manifest.measures),
+        "measures": _finite(manifest.measures),
+        "held_out_action_error": None if error is None else error.model_dump(),
+        "data_checks": [finding.model_dump() for finding in manifest.data_checks],
     }
-    _result(values, as_json, [f"policy after {config.updates} updates: {out}"])
+    lines = [f"policy after {config.updates} updates: {out}"]
+    if error is not None:
+        lines.append(
+            f"held-out action error (not success): {1000 * error.position_m:.1f} mm on {error.episodes} episodes; "
+            f"pad evaluate {out} measures success"
+        )
+    _result(values, as_json, lines)
 
 
 @app.command()

@@ -18,6 +18,35 @@ SCHEMA_VERSION = 1
 MANIFEST, WEIGHTS, NETWORK, LOSSES = "policy.json", "model.safetensors", "model.onnx", "losses.csv"
 
 
+class HeldOutActionError(BaseModel):
+    """How far predicted actions are from those of demonstrations kept out of training. It is not success.
+
+    Means over steps, arms and chunks; position_p95_m is the 95th percentile, first_step_position_m of step 1 only.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    note: str = "error of predicted actions, not success: `pad evaluate` measures success"
+    episodes: int
+    position_m: float
+    position_p95_m: float
+    first_step_position_m: float
+    opening_m: float
+
+    def values(self) -> dict[str, float]:
+        """The errors by name, m."""
+        return self.model_dump(exclude={"note", "episodes"})
+
+
+class DataFinding(BaseModel):
+    """A way in which the dataset and the config do not fit; `check` names one of `pad_policy.data_checks`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    check: str
+    message: str
+
+
 class Manifest(BaseModel):
     """Contents of policy.json: everything a node needs beside the network."""
 
@@ -39,6 +68,8 @@ class Manifest(BaseModel):
     training: dict[str, Any]
     dataset: dict[str, Any]
     measures: dict[str, float]
+    held_out_action_error: HeldOutActionError | None = None
+    data_checks: list[DataFinding] = []
     start_ee: list[float]
 
 
@@ -117,13 +148,16 @@ def _counted(groups: list[str]) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a half."""
+    """Write a file so that a reader sees the old one or the new one, never a half, even after a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 
 def write_losses(path: Path, losses: np.ndarray) -> None:
-    """Write the loss curve (U, 2) of (update, loss) as CSV."""
-    lines = [f"{int(update)},{loss:.6f}" for update, loss in losses]
+    """Write the losses (U,) as CSV of (update, loss)."""
+    lines = [f"{update},{loss:.6f}" for update, loss in enumerate(losses)]
     write_atomically(path, ("\n".join(["update,loss", *lines]) + "\n").encode())

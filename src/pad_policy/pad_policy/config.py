@@ -8,6 +8,7 @@ Horizons, drawn for history 3, horizon 8, execute 2 (one column is one policy st
     executed                      x    x    (then a new chunk takes over)
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -129,8 +130,22 @@ class TrainingConfig(BaseModel):
     held_out_fraction: float = Field(0.05, ge=0, le=0.5, description="episodes kept out for the action error")
     seed: int = Field(0, ge=0, description="decides initial weights, batches and noise")
     device: str = Field("cpu", description="torch device, e.g. cpu or cuda:0; taken as said, never replaced")
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="how many share each batch: GPUs, or processes on the cpu; needs lightning-fabric",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: automatic mixed precision of the network, on CUDA only; weights stay float32"
+    )
     threads: int = Field(
         1, ge=1, description="torch threads on the CPU; more than one gain little here and collapse on a busy machine"
+    )
+    checkpoint_every: int = Field(100, ge=1, description="updates between checkpoints, from which training goes on")
+    tensorboard: bool = Field(False, description="write TensorBoard event files into the policy folder")
+    held_out_every: int = Field(
+        500, ge=1, description="updates between held-out action errors in the TensorBoard files"
     )
 
     @model_validator(mode="before")
@@ -152,7 +167,31 @@ class TrainingConfig(BaseModel):
                 f"warmup_updates ({self.warmup_updates}) must be smaller than updates ({self.updates}); "
                 "lower the warm-up or train longer"
             )
+        if self.precision == "bfloat16" and not self.device.startswith("cuda"):
+            raise ValueError(
+                f"precision bfloat16 is for CUDA, the device is '{self.device}'; choose float32 or another device"
+            )
+        if self.devices > 1 and self.device not in ("cpu", "cuda"):
+            raise ValueError(f"devices is {self.devices}: choose device cuda or cpu, not one of them ('{self.device}')")
+        if self.batch_size % self.devices:
+            raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of devices ({self.devices})")
         return self
+
+    @classmethod
+    def from_assignments(cls, texts: Sequence[str], **options: Any) -> "TrainingConfig":
+        """Build a config from texts `name=value` on top of options; `noise.keypoint_noise=0` reaches into a part."""
+        for text in texts:
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise ConfigError(f"{text!r} is no NAME=VALUE; known names: {', '.join(cls.model_fields)}")
+            *parts, last = name.strip().split(".")
+            target = options
+            for part in parts:
+                target = target.setdefault(part, {})
+                if not isinstance(target, dict):
+                    raise ConfigError(f"{text!r}: '{part}' has no parts")
+            target[last] = value.strip()
+        return cls.from_options(**options)
 
     @classmethod
     def from_options(cls, **options: object) -> "TrainingConfig":

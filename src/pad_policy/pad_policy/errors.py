@@ -17,6 +17,10 @@ class BundleError(PolicyError):
     """A policy folder is missing, incomplete, damaged or of an unknown version."""
 
 
+class CheckpointError(PolicyError):
+    """An unfinished training cannot be gone on with: it is damaged, or of another dataset or config."""
+
+
 class MismatchError(PolicyError):
     """A policy was made for another task, other keypoint groups or another robot."""
 

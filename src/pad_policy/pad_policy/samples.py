@@ -30,7 +30,8 @@ class Episodes:
     """Every step of a dataset, episodes one after the other.
 
     keypoints (S, N, 3) m; seen (S, N) bool; ee (S, 20) state; action (S, 20) command; episode_ends (E,) one past
-    each episode's last step. group_indices (N,) index into `group_names`; object_indices (N,).
+    each episode's last step. group_indices (N,) index into `group_names`; object_indices (N,) into
+    `object_names`.
     """
 
     keypoints: Array
@@ -42,6 +43,7 @@ class Episodes:
     task: TaskSpec
     keypoint_names: list[str]
     keypoint_groups: list[str]
+    object_names: list[str]
     object_indices: NDArray[np.int64]
     robot: str
     content_hash: str
@@ -84,6 +86,7 @@ class Episodes:
             task=_task(store.attrs["task"], path),
             keypoint_names=list(store.attrs["keypoint_names"]),
             keypoint_groups=list(store.attrs["keypoint_groups"]),
+            object_names=names,
             object_indices=np.array([names.index(o) for o in objects]),
             robot=str(store.attrs.get("robot", "")),
             content_hash=digest.hexdigest(),

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "pad_policy"
-TORCH_SIDE = {"model", "muon", "training", "onnx_export"}
+TORCH_SIDE = {"model", "muon", "onnx_export", "held_out", "data_checks", "training"} | {
+    f"training_{name}" for name in ("data", "devices", "loop", "state")
+}
 
 
 def import_with(blocked: list[str], modules: list[str]) -> subprocess.CompletedProcess:

@@ -250,5 +250,17 @@ def test_options_are_checked() -> None:
     with pytest.raises(ConfigError, match="regression answers in one evaluation"):
         TrainingConfig.from_options(objective="regression", denoising_steps=4)
     assert TrainingConfig.from_options(objective="regression").denoising_steps == 1
+    for options, words in (
+        ({"precision": "bfloat16"}, "bfloat16 is for CUDA, the device is 'cpu'"),
+        ({"devices": 2, "device": "cuda:0"}, "choose device cuda or cpu"),
+        ({"devices": 3}, r"batch_size \(64\) must be a multiple of devices \(3\)"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            TrainingConfig.from_options(**options)
+    config = TrainingConfig.from_assignments(["noise.keypoint_noise=0", "batch_size=32"], updates=100)
+    assert (config.noise.keypoint_noise, config.batch_size, config.updates) == (0.0, 32, 100)
+    for text in ("batch_size", "batch_size.a=1", "noise.nothing=1"):
+        with pytest.raises(ConfigError):
+            TrainingConfig.from_assignments([text], batch_size=32)
     with pytest.raises(ConfigError, match="execute"):
         TrainingConfig.from_options(horizons={"horizon": 4, "execute": 5})

@@ -18,7 +18,7 @@ from pad_bringup.success import EpisodeResult
 from pad_parse.demonstration import Demonstration
 from pad_parse.report.media import Media
 from pad_parse.visibility import worst_by_group
-from pad_policy.bundle import LOSSES, PolicyBundle
+from pad_policy.bundle import LOSSES, Manifest, PolicyBundle
 
 _SHOWN_EPISODES = 20
 _PACKAGES = (
@@ -61,13 +61,19 @@ def collect(
         attempted=0 if dataset is None else int(dataset.attributes["attempted"]),
         rejections={} if dataset is None else dict(dataset.attributes["rejections"]),
         losses=np.loadtxt(losses, delimiter=",", skiprows=1, ndmin=2) if losses.is_file() else None,
-        policy_measures={} if policy is None else dict(policy.manifest.measures),
+        policy_measures={} if policy is None else _policy_measures(policy.manifest),
         episodes=list(episodes),
         clip=Media.load(run.clip) if run.clip.is_file() else None,
         clip_label=clip_label,
         versions=versions(),
         machine=machine(),
     )
+
+
+def _policy_measures(manifest: Manifest) -> dict[str, float]:
+    error = manifest.held_out_action_error
+    held_out = {} if error is None else error.values()
+    return manifest.measures | {f"held_out_action_error (not success), {name}": v for name, v in held_out.items()}
 
 
 def versions() -> dict[str, str]:
