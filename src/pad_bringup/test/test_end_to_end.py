@@ -88,7 +88,6 @@ def test_every_stage_left_its_result(run):
     assert not nodes_of(out)
 
 
-@pytest.mark.timeout(300)
 def test_live_trackers_agree_with_the_parse(run, tmp_path):
     """The recording again, played to the live nodes: keypoints within 2 mm and hand landmarks within 6 mm (medians)."""
     from live_parse import play_live
