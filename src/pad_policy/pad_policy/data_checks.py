@@ -16,6 +16,7 @@ _FEW_PASSES = 3
 _SMALLEST_TRAVEL = 0.005  # m
 _SMALLEST_STROKE = 0.005  # m
 _LARGEST_STEP = 0.15  # m per policy step
+_SHORT_EPISODES = 0.1  # recovery episodes that begin near the end are short
 _MOSTLY_LOST = 0.5
 _SHARE_OF_REGION = 0.5
 
@@ -68,7 +69,7 @@ def _horizon(data: TrainingData, config: TrainingConfig) -> str | None:
     lengths = np.diff(data.episodes.episode_ends, prepend=0)
     reach = (config.horizons.horizon + config.horizons.history - 1) * data.cutter.stride
     short = int(np.sum(lengths <= reach))
-    if short == 0:
+    if short <= _SHORT_EPISODES * len(lengths):
         return None
     return (
         f"history and horizon together last {reach / data.episodes.rate_hz:.1f} s, as long as {short} of "
