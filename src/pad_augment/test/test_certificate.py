@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pad_augment.description import urdf_text
 from pad_augment.kinematics import Robot
-from pad_augment.planning.certificate import Certifier, _between_segments
+from pad_augment.planning.certificate import Certifier, _between_segments, _length, _Steps
 from pad_augment.planning.collisions import CollisionScene
 from pad_augment.planning.following import as_asked
 from pad_augment.planning.interface import Body, Failure, PlanRequest, Shape, Stretch
@@ -51,7 +51,7 @@ def test_capsules_hold_their_shapes(tree: LinkTree) -> None:
             points = shape.hull()
             line = np.broadcast_to(capsule.ends, (len(points), 2, 3))
             dots = np.repeat(points[:, None], 2, axis=1)
-            assert (_between_segments(line, dots) + shape.radius <= capsule.radius + 1e-9).all()
+            assert (_length(_between_segments(line, dots)) + shape.radius <= capsule.radius + 1e-9).all()
 
 
 @settings(deadline=None, max_examples=60)
@@ -64,7 +64,7 @@ def test_distance_of_segments_is_the_least(seed: int) -> None:
     s = np.linspace(0, 1, 81)
     points = [line[0] + s[:, None] * (line[1] - line[0]) for line in lines]
     least = np.linalg.norm(points[0][:, None] - points[1][None], axis=-1).min()
-    found = _between_segments(lines[0][None], lines[1][None])[0]
+    found = _length(_between_segments(lines[0][None], lines[1][None]))[0]
     assert found <= least + 1e-9 and found >= least - 0.1
     ends = np.linalg.norm(lines[0][:, None] - lines[1][None], axis=-1).min()
     assert found <= ends + 1e-12
@@ -135,3 +135,26 @@ def test_a_contact_between_two_steps_is_seen(robot: Robot) -> None:
     touching = PlanRequest([replace(stretch, bodies=allowed)])
     (verdict,) = Certifier(robot, SHAPES).first_contacts([touching], [as_asked(touching, ends)])
     assert verdict is None or not any(part in str(verdict) for part in ("gripper", "finger"))
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1))
+def test_no_point_leaves_its_line_farther_than_proved(robot: Robot, tree: LinkTree, seed: int) -> None:
+    """Every tip of every body, held ones too, along a joint step of any length."""
+    rng = np.random.default_rng(seed)
+    joints = robot.home.ravel() + rng.normal(0, 0.5, 12)
+    ends = np.stack([joints, joints + rng.normal(0, rng.uniform(0.01, 0.5), 12)])
+    openings = rng.uniform(0.0, 0.1, (2, 2))
+    pose = geometry.make_pose(geometry.rotation_exp(rng.normal(0, 1, 3)), rng.uniform(-0.2, 0.2, 3))
+    bodies = {"post": Body(pose, 0), "stick": Body(pose, 1), "low": Body(geometry.yaw_pose(0.3, 0.6, 0.0))}
+    certifier = Certifier(robot, SHAPES)
+    step = certifier._motion(_Steps(ends[None], openings[None], np.zeros(1, np.intp)), [bodies])
+    shares = np.linspace(0, 1, 33)
+    along = (1 - shares[:, None]) * ends[0] + shares[:, None] * ends[1]
+    gaps = (1 - shares[:, None]) * openings[0] + shares[:, None] * openings[1]
+    still = np.zeros(len(shares), np.intp)
+    dense = certifier._motion(_Steps(along[:, None].repeat(2, 1), gaps[:, None].repeat(2, 1), still), [bodies])
+    tips = dense.ends[dense.row[:, 0]]
+    line = (1 - shares[:, None, None, None]) * tips[0] + shares[:, None, None, None] * tips[-1]
+    assert (np.linalg.norm(tips - line, axis=-1).max(axis=(0, 2)) <= step.bend[0] + 1e-12).all()
+    assert (np.linalg.norm(tips - tips[0], axis=-1).max(axis=(0, 2)) <= step.path[0] + 1e-12).all()

@@ -2,9 +2,10 @@
 
 Independent of roboplan: own kinematics over the description's shapes, many steps at once. Between two steps the joints
 move along a line. With clearances `a` and `b` of two bodies at its ends and at most `m` metres of motion towards each
-other in between, `a + b > m` proves that they never touch (conservative advancement). Bodies are tried as spheres, as
-capsules around their links, then each shape as a capsule and as a box along the axes, and what is still open as what it
-is (coal). What that leaves is looked at again in halves of the step, down to FINEST rad.
+other in between, `a + b > m` proves that they never touch (conservative advancement). So does a plane that parts them at both
+ends by more than any point leaves the line between its places. Bodies are tried as boxes along the axes around several
+steps, as spheres, as capsules around their links, then each shape as what it is along a plane, and what is still open
+by its distance (coal). What that leaves is looked at again in halves of the step, down to FINEST rad.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ BoolArray = NDArray[np.bool_]
 FINEST = 0.005
 """rad; joint steps are not halved further: two bodies apart at both ends of such a step are apart."""
 _DEEPEST = 12
+_CHUNK = 8
+"""Steps that are looked at as one at first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,18 +55,21 @@ class _Steps:
 class _Motion:
     """Bodies during n steps.
 
-    row: (n, 2) where the two ends of a step are found in the arrays of m rows. rotation: (m, bodies, 3, 3). position:
-    (m, bodies, 3) m. ends: (m, bodies, 2, 3) m, of the bodies' capsules. path: (n, bodies) m, neither end moves
-    farther. turned: (n, 2, 7) rad, sum of the steps of each arm's first 0 to 6 joints. slid: (n, 2) m, step of each
-    finger. owner: (n, bodies) arm that moves a body, -1 for none. depth: (n, bodies) how many of its joints do.
+    row: (n, 2) where the two ends of a step are found in the arrays of m rows. rotation: (m, frames, 3, 3). position:
+    (m, frames, 3) m. ends: (m, bodies, 2, 3) m, of the bodies' capsules. bend: (n, bodies) m, no point leaves the line
+    between its places farther. path: (n, bodies) m, neither end moves farther. turned: (n, 2, 7) rad, sum of the steps
+    of each arm's first 0 to 6 joints. reach: (2, 6, 8) m, see `_farthest`. slid: (n, 2) m, step of each finger. owner:
+    (n, bodies) arm that moves a body, -1 for none. depth: (n, bodies) how many of its joints do.
     """
 
     row: IntArray
     rotation: FloatArray
     position: FloatArray
     ends: FloatArray
+    bend: FloatArray
     path: FloatArray
     turned: FloatArray
+    reach: FloatArray
     slid: FloatArray
     owner: IntArray
     depth: IntArray
@@ -79,6 +85,23 @@ class _Shape:
     exact: coal.CollisionGeometry
 
 
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """k shapes in the root.
+
+    rotation: (k, 3, 3). position: (k, 3) m. ends: (k, 2, 3) m, of their capsules. extent: (k, 3) m, half of it, along
+    the axes.
+    """
+
+    rotation: FloatArray
+    position: FloatArray
+    ends: FloatArray
+    extent: FloatArray
+
+    def take(self, index: IntArray) -> _Placed:
+        return _Placed(self.rotation[index], self.position[index], self.ends[index], self.extent[index])
+
+
 class Certifier:
     """Proves plans for one robot and objects of given shapes; bodies are all links with shapes, then the objects."""
 
@@ -92,7 +115,19 @@ class Certifier:
         self._primitives = [self._tree.shapes[link] for link in self._links]
         self._primitives += [[_cylinder(shapes[name])] for name in self._objects]
         self._capsules = [bounding_capsule(parts) for parts in self._primitives]
-        self._tips = np.array([capsule.ends for capsule in self._capsules])
+        # Frames: the root, after every joint, and the objects; bodies and their shapes are fixed in one each.
+        places = [self._tree.place(link) for link in self._links]
+        first = 1 + max(number for number, _ in map(self._tree.place, self._tree.shapes))
+        self._frame = np.array([number for number, _ in places] + [first + i for i in range(len(self._objects))])
+        in_frame = np.array([pose for _, pose in places] + [np.eye(4)] * len(self._objects))
+        self._bodies_of = [np.flatnonzero(self._frame == number) for number in range(first + len(self._objects))]
+        self._tcps = [self._tree.place(arm.tcp_link) for arm in robot.arms]
+        self._tips = np.array(
+            [
+                capsule.ends @ pose[:3, :3].T + pose[:3, 3]
+                for capsule, pose in zip(self._capsules, in_frame, strict=True)
+            ]
+        )
         self._radii = np.array([capsule.radius for capsule in self._capsules])
         self._spheres = np.linalg.norm(self._tips[:, 1] - self._tips[:, 0], axis=1) / 2 + self._radii
         self._shapes = [
@@ -101,9 +136,12 @@ class Certifier:
             for primitive in parts
         ]
         self._shape_radii = np.array([shape.capsule.radius for shape in self._shapes])
-        self._shape_tips = np.array([shape.capsule.ends for shape in self._shapes])
-        self._shape_poses = np.array([shape.primitive.pose for shape in self._shapes])
         self._shape_bodies = np.array([shape.body for shape in self._shapes])
+        around = in_frame[self._shape_bodies]
+        self._shape_poses = around @ np.array([shape.primitive.pose for shape in self._shapes])
+        tips = np.array([shape.capsule.ends for shape in self._shapes])
+        self._shape_tips = tips @ np.swapaxes(around[:, :3, :3], 1, 2) + around[:, None, :3, 3]
+        self._shape_frames = self._frame[self._shape_bodies]
         self._kinds = np.array([shape.primitive.kind for shape in self._shapes])
         self._halves = {kind: np.array([_half(shape.primitive) for shape in self._shapes]) for kind in set(self._kinds)}
         self._known_roles: dict[object, BoolArray] = {}
@@ -114,10 +152,11 @@ class Certifier:
         self._depth = np.array([self._depth_of(link) for link in self._links] + [0] * len(self._objects))
         self._reach = np.array([self._farthest(arm) for arm in (0, 1)])
         self._pairs = self._possible_pairs()
-        self._combinations = [
-            np.array(list(itertools.product(*(np.flatnonzero(self._shape_bodies == body) for body in pair))))
-            for pair in self._pairs
-        ]
+        parts = [np.flatnonzero(self._shape_bodies == body) for body in range(len(self._names))]
+        combinations = [np.array(list(itertools.product(parts[a], parts[b])), np.intp) for a, b in self._pairs]
+        self._combinations = np.concatenate(combinations)
+        self._counts = np.array([len(rows) for rows in combinations])
+        self._first_combination = np.cumsum(self._counts) - self._counts
         self._fixed = [i for i, owner in enumerate(self._owner[: len(self._links)]) if owner < 0]
         frames = self._tree.frames(np.zeros((1, len(self._tree.joints))), self._links)
         self._boxes = {}
@@ -168,14 +207,14 @@ class Certifier:
         allowed = np.stack([self._allowed(stretch) for stretch in bodies])
         found: set[tuple[int, int]] = set()
         motion = self._motion(steps, bodies)
-        step, pair = self._near(motion, ~allowed[steps.stretch])
+        step, pair = self._near(motion, steps.stretch, allowed)
         source: IntArray = np.arange(len(steps.stretch))
         part = steps
         for _ in range(_DEEPEST):
             if not len(step):
                 break
-            step, pair = self._capsules_meet(motion, step, pair)
-            step, pair, meets = self._shapes_meet(motion, step, pair)
+            step, pair, bound = self._capsules_meet(motion, step, pair)
+            step, pair, meets = self._shapes_meet(motion, step, pair, bound)
             found.update((int(source[i]), int(j)) for i, j in zip(step[meets], pair[meets], strict=True))
             fine = np.abs(part.joints[:, 1] - part.joints[:, 0]).max(1) <= FINEST
             again = ~meets & ~fine[step]
@@ -187,39 +226,83 @@ class Certifier:
                 motion = self._motion(part, bodies)
         return sorted(found)
 
-    def _near(self, motion: _Motion, asked: BoolArray) -> tuple[IntArray, IntArray]:
-        """(step, pair) of all pairs but those whose spheres, or boxes along the axes, prove them apart."""
-        a, b = self._pairs.T
-        # Rows of bodies and pairs, columns of postures and steps: what is picked is contiguous.
-        one, other = (np.ascontiguousarray(motion.ends[:, :, end].transpose(2, 1, 0)) for end in (0, 1))
-        centres = (one + other) / 2
-        gap = (centres[0][a] - centres[0][b]) ** 2
-        for axis in (1, 2):
-            gap += (centres[axis][a] - centres[axis][b]) ** 2
-        np.sqrt(gap, out=gap)
-        gap -= (self._spheres[a] + self._spheres[b])[:, None]
+    def _near(self, motion: _Motion, stretch: IntArray, allowed: BoolArray) -> tuple[IntArray, IntArray]:
+        """(step, pair) of all pairs that may not touch but those that boxes along the axes or spheres prove apart."""
+        bodies = motion.path.shape[1]
+        low, high = self._boxes_of_rows(motion)
+        step, pair = self._near_in_chunks(motion, low, high)
+        asked = ~allowed[stretch[step], pair]
+        step, pair = step[asked], pair[asked]
+        a, b = self._pairs[pair].T
+        row = motion.row[step, 0] * bodies
+        bound = motion.path.take(step * bodies + a) + motion.path.take(step * bodies + b)
+        first, second = row + a, row + b
+        centre = ((motion.ends[:, :, 0] + motion.ends[:, :, 1]) / 2).reshape(-1, 3)
+        between = centre[first] - centre[second]
+        left = _dot(between, between) <= (self._spheres[a] + self._spheres[b] + bound) ** 2
+        step, pair, first, second, bound = step[left], pair[left], first[left], second[left], bound[left]
+        low, high = low.reshape(-1, 3), high.reshape(-1, 3)
+        gap = _largest(np.maximum(low[first] - high[second], low[second] - high[first]))
+        left = gap <= bound
+        return step[left], pair[left]
+
+    def _boxes_of_rows(self, motion: _Motion) -> tuple[FloatArray, FloatArray]:
+        """(m, bodies, 3) m, lower and upper corners of boxes along the axes around the bodies."""
+        one, other = motion.ends[:, :, 0], motion.ends[:, :, 1]
         low = np.minimum(one, other) - self._radii[:, None]
         high = np.maximum(one, other) + self._radii[:, None]
-        for body in self._fixed:
-            floor, top = (side[:, None, None] for side in self._boxes[body])
-            apart = np.maximum(low - top, floor - high).max(axis=0)
-            for mine, partner in ((a, b), (b, a)):
-                rows = np.flatnonzero(mine == body)
-                gap[rows] = np.maximum(gap[rows], apart[partner[rows]])
-        before, after = gap[:, motion.row[:, 0]], gap[:, motion.row[:, 1]]
-        path = np.ascontiguousarray(motion.path.T)
-        apart_at_ends = np.minimum(before, after) > 0
-        proved = apart_at_ends & (before + after > path[a] + path[b])
-        step, pair = np.nonzero(asked & ~proved.T)
-        return step, pair
+        for body, (floor, top) in self._boxes.items():
+            low[:, body], high[:, body] = floor, top
+        return low, high
 
-    def _capsules_meet(self, motion: _Motion, step: IntArray, pair: IntArray) -> tuple[IntArray, IntArray]:
-        """Those of (step, pair) that the bodies' capsules do not prove apart."""
+    def _near_in_chunks(self, motion: _Motion, low: FloatArray, high: FloatArray) -> tuple[IntArray, IntArray]:
+        """(step, pair) of all pairs but those whose boxes around everywhere in several steps prove them apart."""
+        count = len(motion.path)
+        first = np.arange(0, count, _CHUNK)
+        last = np.minimum(first + _CHUNK, count) - 1
+        # Rows follow each other as steps do.
+        spans = np.stack([motion.row[first, 0], motion.row[last, 1] + 1], axis=1).ravel()
+        spans = spans[:-1] if spans[-1] == len(low) else spans
+        bend = np.maximum.reduceat(motion.bend, first, axis=0)[:, :, None]
+        floor = np.minimum.reduceat(low, spans, axis=0)[::2] - bend
+        top = np.maximum.reduceat(high, spans, axis=0)[::2] + bend
+        a, b = self._pairs.T
+        meet = np.ones((len(first), len(a)), bool)
+        for axis in range(3):
+            under, over = floor[:, :, axis], top[:, :, axis]
+            meet &= (under[:, a] <= over[:, b]) & (under[:, b] <= over[:, a])
+        chunk, pair = np.nonzero(meet)
+        step = (chunk[:, None] * _CHUNK + np.arange(_CHUNK)).ravel()
+        inside = step < count
+        return step[inside], np.repeat(pair, _CHUNK)[inside]
+
+    def _capsules_meet(self, motion: _Motion, step: IntArray, pair: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
+        """Those of (step, pair) that the bodies' capsules do not prove apart; m that any of their points approach."""
         a, b = self._pairs[pair].T
-        gaps = [_between_segments(motion.ends[row, a], motion.ends[row, b]) for row in motion.row[step].T]
-        bound, _ = self._bounds(motion, step, pair)
-        left = _open(gaps, self._radii[a] + self._radii[b], bound)
-        return step[left], pair[left]
+        bound, of_points = self._bounds(motion, step, pair)
+        room = self._radii[a] + self._radii[b]
+        row = motion.row[step]
+        from_here = _between_segments(motion.ends[row[:, 0], a], motion.ends[row[:, 0], b])
+        left = np.flatnonzero(_length(from_here) <= room + bound)  # one end is enough where they are far apart
+        a, b, row, room, from_here = a[left], b[left], row[left], room[left], from_here[left]
+        ends = [(motion.ends[at, a], motion.ends[at, b]) for at in row.T]
+        before, after = _length(from_here) - room, _length(_between_segments(*ends[1])) - room
+        keep = _open(before, after, bound[left]) & ~self._separated(
+            np.minimum(*(_clearance_of_capsules(one, other, _unit(from_here)) for one, other in ends)) - room,
+            motion,
+            step[left],
+            pair[left],
+        )
+        left = left[keep]
+        return step[left], pair[left], of_points[left]
+
+    def _separated(self, clearance: FloatArray, motion: _Motion, step: IntArray, pair: IntArray) -> BoolArray:
+        """Whether a plane parts two bodies during a step: `clearance` m along one direction is that at both ends.
+
+        Between them every point keeps within `bend` of the line between its places.
+        """
+        a, b = self._pairs[pair].T
+        return np.asarray(clearance > motion.bend[step, a] + motion.bend[step, b])
 
     def _bounds(self, motion: _Motion, step: IntArray, pair: IntArray) -> tuple[FloatArray, FloatArray]:
         """m by which the two bodies' capsules, and any of their points, come towards each other at most."""
@@ -234,13 +317,14 @@ class Certifier:
             base, tip = np.where(deeper, b[own], a[own]), np.where(deeper, a[own], b[own])
             seen = []
             for row in motion.row[rows].T:
-                away = motion.ends[row, tip] - motion.position[row, base][:, None]
-                seen.append(away @ motion.rotation[row, base])
+                frame = self._frame[base]
+                away = motion.ends[row, tip] - motion.position[row, frame][:, None]
+                seen.append(away @ motion.rotation[row, frame])
             chord = np.sqrt(_dot(seen[1] - seen[0], seen[1] - seen[0]))
-            between = (
-                motion.turned[rows, arm, motion.depth[rows, tip]] - motion.turned[rows, arm, motion.depth[rows, base]]
-            )
-            bend = self._bend(between, motion.slid[rows, arm], arm)
+            lower, upper = motion.depth[rows, base], motion.depth[rows, tip]
+            between = motion.turned[rows, arm, upper] - motion.turned[rows, arm, lower]
+            reach = motion.reach[arm, np.minimum(lower, 5), self._kind_of_depth(tip, upper)]
+            bend = (between**2 * reach + 2 * between * motion.slid[rows, arm]) / 8
             bound[own] = np.maximum(chord[:, 0], chord[:, 1]) + 2 * bend
             turn[own] = between * self._radii[tip]
         return bound, bound + turn
@@ -249,41 +333,85 @@ class Certifier:
         owner = motion.owner[step, body]
         return np.where(owner >= 0, motion.turned[step, owner, motion.depth[step, body]], 0.0)
 
-    def _bend(self, turned: FloatArray, slid: FloatArray, arm: IntArray) -> FloatArray:
-        """m, how far a point's path is from the line between its ends: an eighth of its largest second derivative."""
-        return np.asarray((turned**2 * self._reach[arm] + 2 * turned * slid) / 8)
+    def _kind_of_depth(self, body: IntArray, depth: IntArray) -> IntArray:
+        """Column of `reach` for bodies moved by so many joints: what is carried comes after the hand."""
+        return np.asarray(np.where(body < len(self._links), depth, 7))
 
-    def _shapes_meet(self, motion: _Motion, step: IntArray, pair: IntArray) -> tuple[IntArray, IntArray, BoolArray]:
-        """Those of (step, pair) that the shapes do not prove apart, and which of them collide."""
-        _, bound = self._bounds(motion, step, pair)
-        counts = np.array([len(self._combinations[p]) for p in pair], dtype=np.intp)
+    @staticmethod
+    def _bends(turned: FloatArray, slid: FloatArray, reach: FloatArray) -> FloatArray:
+        """(n, 2, 8) m, how far a point's path is at most from the line between its ends, per arm and column of `reach`.
+
+        It is an eighth of the path's largest second derivative: each joint adds what it turns, times what it and those
+        before it turn, times the distance of the point from its axis.
+        """
+        added = np.diff(turned**2, axis=2)
+        bends = np.stack([added[:, arm] @ reach[arm] for arm in (0, 1)], axis=1)
+        return np.asarray((bends + 2 * (turned[:, :, 6] * slid)[:, :, None]) / 8)
+
+    def _shapes_meet(
+        self, motion: _Motion, step: IntArray, pair: IntArray, bound: FloatArray
+    ) -> tuple[IntArray, IntArray, BoolArray]:
+        """Those of (step, pair) that the shapes do not prove apart, and which of them collide.
+
+        bound: m by which any points of the two bodies approach each other at most.
+        """
+        counts = self._counts[pair]
         case = np.repeat(np.arange(len(pair)), counts)
-        both = np.concatenate([np.empty((0, 2), np.intp), *(self._combinations[p] for p in pair)])
-        placed = [[self._placed(motion, row, both[:, side]) for side in (0, 1)] for row in motion.row[step[case]].T]
-        gaps = [_between_segments(one[2], other[2]) for one, other in placed]
-        room = self._shape_radii[both].sum(1)
-        flat = [_largest(np.abs(one[1] - other[1]) - one[3] - other[3]) + room for one, other in placed]
-        gaps = [np.maximum(*both_gaps) for both_gaps in zip(gaps, flat, strict=True)]
-        left = np.flatnonzero(_open(gaps, room, bound[case]))
-        exact = np.stack(gaps, axis=1)[left] - room[left, None]
+        within = np.arange(len(case)) - np.repeat(np.cumsum(counts) - counts, counts)
+        both = self._combinations[self._first_combination[pair][case] + within]
+        room, bound, rows = self._shape_radii[both].sum(1), bound[case], motion.row[step[case]]
+        one, other = (self._placed(motion, rows[:, 0], both[:, side]) for side in (0, 1))
+        between = _between_segments(one.ends, other.ends)
+        before = np.maximum(_length(between) - room, _largest(_box_clearance(one, other)))
+        left = np.flatnonzero(before <= bound)  # one end is enough where they are far apart
+        both, rows, case, bound, room = both[left], rows[left], case[left], bound[left], room[left]
+        ends = [(one.take(left), other.take(left))]
+        ends.append((self._placed(motion, rows[:, 1], both[:, 0]), self._placed(motion, rows[:, 1], both[:, 1])))
+        boxes = _box_clearance(*ends[1])
+        after = np.maximum(_length(_between_segments(ends[1][0].ends, ends[1][1].ends)) - room, _largest(boxes))
+        gaps = np.stack([before[left], after], axis=1)
+        # A plane along the axes, on the same side at both ends, or across the shortest way at the first of them.
+        same = (ends[0][0].position > ends[0][1].position) == (ends[1][0].position > ends[1][1].position)
+        along = _largest(np.where(same, np.minimum(_box_clearance(*ends[0]), boxes), -np.inf))
+        across = _unit(between[left])
+        gap = np.minimum(*(self._clearance(placed, both, across) for placed in ends))
+        parted = self._separated(np.maximum(along, gap), motion, step[case], pair[case])
         # Where even the rough shapes are apart, a shorter step may do.
-        for at in np.flatnonzero(exact.min(1, initial=np.inf) <= 0):
-            i = left[at]
-            exact[at] = [self._distance(both[i], placed[end][0], placed[end][1], i) for end in (0, 1)]
-        undecided = exact.sum(1) <= bound[case[left]]
+        for at in np.flatnonzero(~parted & (gaps.min(1, initial=np.inf) <= 0)):
+            gaps[at] = [self._distance(both[at], one, other, int(at)) for one, other in ends]
         meets = np.zeros(len(step), bool)
-        meets[case[left[exact.min(1) <= 0]]] = True
-        keep = np.zeros(len(step), bool)
-        keep[case[left[undecided]]] = True
-        keep |= meets
+        meets[case[~parted & (gaps.min(1, initial=np.inf) <= 0)]] = True
+        keep = meets.copy()
+        keep[case[~parted & (gaps.sum(1) <= bound)]] = True
         return step[keep], pair[keep], meets[keep]
 
-    def _placed(
-        self, motion: _Motion, row: IntArray, shape: IntArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Shapes in the root: rotations, positions, ends of their capsules, and half of their extent along the axes."""
-        body = self._shape_bodies[shape]
-        turn, shift = motion.rotation[row, body], motion.position[row, body]
+    def _clearance(self, placed: tuple[_Placed, _Placed], shapes: IntArray, along: FloatArray) -> FloatArray:
+        """m between two shapes along directions (k, 3) from the second to the first."""
+        one, other = placed
+        return (
+            _dot(one.position - other.position, along)
+            - self._extent(one.rotation, shapes[:, 0], along)
+            - self._extent(other.rotation, shapes[:, 1], along)
+        )
+
+    def _extent(self, rotation: FloatArray, shape: IntArray, along: FloatArray) -> FloatArray:
+        """(k,) m, half of the shapes' extent along directions (k, 3)."""
+        out = np.empty(len(shape))
+        seen = (along[:, None] @ rotation)[:, 0]
+        for kind, half in self._halves.items():
+            rows = np.flatnonzero(self._kinds[shape] == kind)
+            size, part = half[shape[rows]], seen[rows]
+            if kind == "box":
+                out[rows] = _dot(np.abs(part), size)
+            elif kind == "cylinder":
+                out[rows] = np.abs(part[:, 2]) * size[:, 1] + size[:, 0] * np.hypot(part[:, 0], part[:, 1])
+            else:
+                out[rows] = size[:, 0]
+        return out
+
+    def _placed(self, motion: _Motion, row: IntArray, shape: IntArray) -> _Placed:
+        frame = self._shape_frames[shape]
+        turn, shift = motion.rotation[row, frame], motion.position[row, frame]
         pose = self._shape_poses[shape]
         rotation = turn @ pose[:, :3, :3]
         position = (turn @ pose[:, :3, 3, None])[..., 0] + shift
@@ -299,22 +427,16 @@ class Certifier:
                 extent[rows] = np.abs(axis) * size[:, 1:2] + size[:, :1] * np.sqrt(np.maximum(1 - axis**2, 0))
             else:
                 extent[rows] = size[:, :1]
-        return rotation, position, ends, extent
+        return _Placed(rotation, position, ends, extent)
 
-    def _distance(
-        self,
-        shapes: IntArray,
-        one: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
-        other: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
-        row: int,
-    ) -> float:
+    def _distance(self, shapes: IntArray, one: _Placed, other: _Placed, row: int) -> float:
         """m between two shapes; 0 or less where they meet."""
         result = coal.DistanceResult()
         coal.distance(
             self._shapes[shapes[0]].exact,
-            coal.Transform3s(one[0][row], one[1][row]),
+            coal.Transform3s(one.rotation[row], one.position[row]),
             self._shapes[shapes[1]].exact,
-            coal.Transform3s(other[0][row], other[1][row]),
+            coal.Transform3s(other.rotation[row], other.position[row]),
             self._request,
             result,
         )
@@ -322,13 +444,14 @@ class Certifier:
 
     def _motion(self, steps: _Steps, bodies: Sequence[Mapping[str, Body]]) -> _Motion:
         row, rotation, position = self._frames(steps, bodies)
-        # (m, bodies, 2, 3)
-        ends = np.empty((*position.shape[:2], 2, 3))
-        for tip in (0, 1):
-            place = position.copy()
-            for axis in range(3):
-                place += rotation[..., axis] * self._tips[:, tip, axis, None]
-            ends[:, :, tip] = place
+        ends = np.empty((len(position), len(self._names), 2, 3))
+        for frame in range(position.shape[1]):
+            bodies_here = self._bodies_of[frame]
+            if len(bodies_here):
+                tips = self._tips[bodies_here].reshape(-1, 3)
+                turn = np.ascontiguousarray(rotation[:, frame]).reshape(-1, 3)
+                there = np.swapaxes((turn @ tips.T).reshape(len(position), 3, -1), 1, 2) + position[:, frame, None]
+                ends[:, bodies_here] = there.reshape(len(position), len(bodies_here), 2, 3)
         chords = ends[row[:, 1]] - ends[row[:, 0]]
         chord = np.sqrt(_dot(chords, chords))
         moved = np.abs(steps.joints[:, 1] - steps.joints[:, 0]).reshape(-1, 2, 6)
@@ -336,9 +459,17 @@ class Certifier:
         slid = np.abs(steps.openings[:, 1] - steps.openings[:, 0]) / 2
         owner, depth = self._owners(steps, bodies)
         rows = np.arange(len(moved))[:, None]
-        bend = self._bend(turned[rows, owner, depth], slid[rows, owner], owner)
+        kinds = self._kind_of_depth(np.arange(len(self._names)), depth)
+        reach = self._reach + self._away(bodies)
+        bend = np.where(owner >= 0, self._bends(turned, slid, reach)[rows, owner, kinds], 0.0)
         path = np.where(owner >= 0, np.maximum(chord[..., 0], chord[..., 1]) + 2 * bend, 0.0)
-        return _Motion(row, rotation, position, ends, path, turned, slid, owner, depth)
+        return _Motion(row, rotation, position, ends, bend, path, turned, reach, slid, owner, depth)
+
+    @staticmethod
+    def _away(bodies: Sequence[Mapping[str, Body]]) -> FloatArray:
+        """(8,) m, how much farther than in `_farthest` anything that is carried may be."""
+        held = [body.pose[:3, 3] for stretch in bodies for body in stretch.values() if body.holder is not None]
+        return np.array([0.0] * 7 + [max((float(np.linalg.norm(place)) for place in held), default=0.0)])
 
     def _owners(self, steps: _Steps, bodies: Sequence[Mapping[str, Body]]) -> tuple[IntArray, IntArray]:
         """(n, bodies) the arm that moves each body, -1 for none, and how many of its joints do."""
@@ -351,7 +482,7 @@ class Certifier:
         return np.asarray(owner[steps.stretch]), np.asarray(depth[steps.stretch])
 
     def _frames(self, steps: _Steps, bodies: Sequence[Mapping[str, Body]]) -> tuple[IntArray, FloatArray, FloatArray]:
-        """Rows (n, 2) of both ends of the steps, and frames (m, bodies) of all bodies in these rows."""
+        """Rows (n, 2) of both ends of the steps, and all frames (m, frames) in these rows."""
         joints, openings = steps.joints.reshape(-1, 12), steps.openings.reshape(-1, 2)
         stretch = np.repeat(steps.stretch, 2)
         # Most ends are the starts of the next step.
@@ -365,21 +496,21 @@ class Certifier:
         postures = np.zeros((len(stretch), len(self._tree.joints)))
         postures[:, self._columns] = joints[fresh]
         postures[:, self._fingers] = openings[fresh] / 2
-        tcps = [arm.tcp_link for arm in self._robot.arms]
-        frames = self._tree.frames(postures, [*self._links, *tcps])
-        rotation = np.empty((len(stretch), len(self._names), 3, 3))
-        position = np.empty((len(stretch), len(self._names), 3))
-        for index, link in enumerate(self._links):
-            rotation[:, index], position[:, index] = frames[link]
-        for index, name in enumerate(self._objects, len(self._links)):
+        moving = self._tree.moving_frames(postures)
+        count = moving[0].shape[1]
+        rotation = np.empty((len(stretch), count + len(self._objects), 3, 3))
+        position = np.empty((len(stretch), count + len(self._objects), 3))
+        rotation[:, :count], position[:, :count] = moving
+        for index, name in enumerate(self._objects, count):
             poses = np.stack([b[name].pose for b in bodies])
-            holders = np.array([-1 if b[name].holder is None else b[name].holder for b in bodies])[stretch]
-            rotation[:, index], position[:, index] = poses[stretch, :3, :3], poses[stretch, :3, 3]
-            for arm in (0, 1):
-                rows = np.flatnonzero(holders == arm)
-                turn, shift = (part[rows] for part in frames[tcps[arm]])
-                position[rows, index] = (turn @ position[rows, index, :, None])[..., 0] + shift
-                rotation[rows, index] = turn @ rotation[rows, index]
+            holders = np.array([-1 if b[name].holder is None else b[name].holder for b in bodies])
+            for arm, (_, tcp) in enumerate(self._tcps):
+                poses[holders == arm] = tcp @ poses[holders == arm]
+            frames = np.array([0, *(frame for frame, _ in self._tcps)])[holders + 1][stretch]
+            at = np.arange(len(stretch))
+            turn, shift, poses = rotation[at, frames], position[at, frames], poses[stretch]
+            rotation[:, index] = turn @ poses[:, :3, :3]
+            position[:, index] = (turn @ poses[:, :3, 3, None])[..., 0] + shift
         return (np.cumsum(fresh) - 1).reshape(-1, 2), rotation, position
 
     def _allowed(self, bodies: Mapping[str, Body]) -> BoolArray:
@@ -435,11 +566,24 @@ class Certifier:
         moved_by = self._tree.ancestors[link]
         return sum(1 for arm in self._robot.arms for joint in arm.joints if joint in moved_by)
 
-    def _farthest(self, arm: int) -> float:
-        """m, no point of an arm, or of what it may carry, is farther from any of its joints' axes."""
-        chain = [self._tree.position_bound(link) for link, o in zip(self._links, self._owner, strict=False) if o == arm]
-        carried = max((_size(c) for c in self._capsules[len(self._links) :]), default=0.0)
-        return max(chain) + 2 * carried + max(_size(c) for c in self._capsules[: len(self._links)])
+    def _farthest(self, arm: int) -> FloatArray:
+        """(6, 8) m: no point of a link moved by an arm's first 0 to 6 joints, or, last, of what it carries, is farther
+        from the origin of joint k's frame, if the TCP is the origin of what is carried.
+        """
+        numbers = [self._tree.joint_frame(joint) for joint in self._robot.arms[arm].joints]
+        offsets = [float(np.linalg.norm(self._tree.joint_offset(number))) for number in numbers]
+        sizes = np.zeros(8)
+        for link, owner, depth, capsule in zip(self._links, self._owner, self._depth, self._capsules, strict=False):
+            if owner == arm:
+                far = self._tree.distance_bound(link, numbers[depth - 1]) + _size(capsule)
+                sizes[depth] = max(sizes[depth], far)
+        carried = max((_size(capsule) for capsule in self._capsules[len(self._links) :]), default=0.0)
+        sizes[7] = self._tree.distance_bound(self._robot.arms[arm].tcp_link, numbers[5]) + carried
+        out = np.zeros((6, 8))
+        for joint in range(6):
+            for column in range(joint + 1, 8):
+                out[joint, column] = sum(offsets[joint + 1 : min(column, 6)]) + sizes[column]
+        return out
 
 
 def _size(capsule: Capsule) -> float:
@@ -464,10 +608,20 @@ def _coal_shape(shape: Primitive) -> coal.CollisionGeometry:
     return kinds[shape.kind](*shape.size)
 
 
-def _open(gaps: Sequence[FloatArray], room: FloatArray, bound: FloatArray) -> BoolArray:
-    """Which are not proved apart by distances at both ends of a step, less `room`, and a bound of motion."""
-    first, second = gaps[0] - room, gaps[1] - room
-    return np.asarray((np.minimum(first, second) <= 0) | (first + second <= bound))
+def _open(before: FloatArray, after: FloatArray, bound: FloatArray) -> BoolArray:
+    """Which are not proved apart by clearances at both ends of a step and a bound of motion."""
+    return np.asarray((np.minimum(before, after) <= 0) | (before + after <= bound))
+
+
+def _box_clearance(one: _Placed, other: _Placed) -> FloatArray:
+    """(k, 3) m between boxes around two shapes along each axis."""
+    return np.asarray(np.abs(one.position - other.position) - one.extent - other.extent)
+
+
+def _clearance_of_capsules(one: FloatArray, other: FloatArray, along: FloatArray) -> FloatArray:
+    """(k,) m between lines (k, 2, 3) along directions (k, 3) from the second to the first."""
+    mine, others = _dot(one, along[:, None]), _dot(other, along[:, None])
+    return np.asarray(np.minimum(mine[:, 0], mine[:, 1]) - np.maximum(others[:, 0], others[:, 1]))
 
 
 def _halved(steps: _Steps) -> _Steps:
@@ -481,7 +635,7 @@ def _halved(steps: _Steps) -> _Steps:
 
 
 def _between_segments(first: FloatArray, second: FloatArray) -> FloatArray:
-    """(k,) m between lines (k, 2, 3) and (k, 2, 3): the nearest points are inside both, or at an end of one."""
+    """(k, 3) m, shortest way to lines (k, 2, 3) from others: it ends inside both, or at an end of one."""
     p, q = first[:, 0], second[:, 0]
     d, e, r = first[:, 1] - p, second[:, 1] - q, p - q
     dd, ee, de = _dot(d, d), _dot(e, e), _dot(d, e)
@@ -494,8 +648,16 @@ def _between_segments(first: FloatArray, second: FloatArray) -> FloatArray:
         clipped = np.clip(t, 0, 1)
         again = np.where(dd > tiny, np.clip((clipped * de - dr) / dd, 0, 1), 0.0)
     s = np.where((t == clipped) & (ee > tiny), s, again)
-    gap = r + s[:, None] * d - clipped[:, None] * e
-    return np.asarray(np.sqrt(_dot(gap, gap)))
+    return np.asarray(r + s[:, None] * d - clipped[:, None] * e)
+
+
+def _length(ways: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt(_dot(ways, ways)))
+
+
+def _unit(ways: FloatArray) -> FloatArray:
+    """Directions of ways (k, 3); a way of no length gives none."""
+    return ways / np.maximum(_length(ways), 1e-12)[:, None]
 
 
 def _dot(a: FloatArray, b: FloatArray) -> FloatArray:

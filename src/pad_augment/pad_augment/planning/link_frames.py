@@ -147,50 +147,64 @@ class LinkTree:
             self.ancestors[child] = ancestors
             self._grow(child, by_parent)
 
-    def position_bound(self, link: str) -> float:
-        """m, the link's origin is never farther from any joint that moves it; prismatic joints left out."""
-        number, pose = self._links[link]
+    def joint_frame(self, joint: str) -> int:
+        """Number of the frame in `moving_frames` after a joint."""
+        return 1 + next(i for i, moving in enumerate(self._moving) if moving.name == joint)
+
+    def joint_offset(self, frame: int) -> FloatArray:
+        """(3,) m, origin of a joint's frame in the frame of the joint before it, where its own position is 0."""
+        return self._moving[frame - 1].position
+
+    def distance_bound(self, link: str, frame: int) -> float:
+        """m, the link's origin is never farther from that of a joint's frame, which moves it; sliding left out."""
+        number, pose = self.place(link)
         length = float(np.linalg.norm(pose[:3, 3]))
-        while number >= 0:
-            joint = self._moving[number]
-            if joint.parent >= 0:
-                length += float(np.linalg.norm(joint.position))
-            number = joint.parent
+        while number != frame:
+            length += float(np.linalg.norm(self.joint_offset(number)))
+            number = self._moving[number - 1].parent + 1
         return length
 
-    def frames(self, postures: FloatArray, links: Sequence[str]) -> dict[str, Frames]:
-        """Link -> frames in the root for postures (S, joints); rad and m."""
-        count = len(postures)
-        after: list[Frames] = []
-        for joint in self._moving:
-            if joint.parent < 0:
-                rotation = np.broadcast_to(joint.rotation, (count, 3, 3))
-                position = np.broadcast_to(joint.position, (count, 3))
-            else:
-                before = after[joint.parent]
-                rotation = _times(before[0], joint.rotation)
-                position = _times(before[0], joint.position) + before[1]
-            value = joint.factor * postures[:, self._column[joint.name]]
+    def place(self, link: str) -> tuple[int, FloatArray]:
+        """The frame of `moving_frames` that a link is fixed in, and its pose (4, 4) there."""
+        number, pose = self._links[link]
+        return number + 1, pose
+
+    def moving_frames(self, postures: FloatArray) -> Frames:
+        """The root and the frame after every joint that moves, for postures (S, joints); rad and m.
+
+        Returns:
+            Rotations (S, frames, 3, 3) and positions (S, frames, 3) in the root.
+        """
+        rotations = np.empty((len(postures), len(self._moving) + 1, 3, 3))
+        positions = np.empty((len(postures), len(self._moving) + 1, 3))
+        rotations[:, 0], positions[:, 0] = np.eye(3), 0.0
+        values = postures[:, [self._column[joint.name] for joint in self._moving]]
+        values = values * [joint.factor for joint in self._moving]
+        cosines, sines = np.cos(values)[:, :, None], np.sin(values)[:, :, None]
+        for number, joint in enumerate(self._moving):
+            before = np.ascontiguousarray(rotations[:, joint.parent + 1])
+            rotation = _times(before, joint.rotation)
+            position = _times(before, joint.position) + positions[:, joint.parent + 1]
             if joint.kind == "prismatic":
-                after.append((rotation, position + value[:, None] * rotation[:, :, 2]))
+                rotations[:, number + 1] = rotation
+                positions[:, number + 1] = position + values[:, number, None] * rotation[:, :, 2]
                 continue
-            c, s = np.cos(value)[:, None], np.sin(value)[:, None]
-            turned = np.empty((count, 3, 3))
+            c, s = cosines[:, number], sines[:, number]
+            turned = rotations[:, number + 1]
             turned[:, :, 0] = c * rotation[:, :, 0] + s * rotation[:, :, 1]
             turned[:, :, 1] = c * rotation[:, :, 1] - s * rotation[:, :, 0]
             turned[:, :, 2] = rotation[:, :, 2]
-            after.append((turned, position))
+            positions[:, number + 1] = position
+        return rotations, positions
+
+    def frames(self, postures: FloatArray, links: Sequence[str]) -> dict[str, Frames]:
+        """Link -> rotations (S, 3, 3) and positions (S, 3) in the root for postures (S, joints); rad and m."""
+        rotations, positions = self.moving_frames(postures)
         out = {}
         for link in links:
-            number, pose = self._links[link]
-            if number < 0:
-                out[link] = (
-                    np.broadcast_to(pose[:3, :3], (count, 3, 3)),
-                    np.broadcast_to(pose[:3, 3], (count, 3)),
-                )
-            else:
-                rotation, position = after[number]
-                out[link] = (_times(rotation, pose[:3, :3]), _times(rotation, pose[:3, 3]) + position)
+            number, pose = self.place(link)
+            rotation = np.ascontiguousarray(rotations[:, number])
+            out[link] = _times(rotation, pose[:3, :3]), _times(rotation, pose[:3, 3]) + positions[:, number]
         return out
 
 

@@ -37,6 +37,7 @@ class MoveItPlanner(ProvingPlanner):
 
     name = "moveit"
     repeatable = False
+    looks_first = True
 
     def __init__(self, robot: Robot, shapes: Mapping[str, Shape], rate_hz: float) -> None:
         """Raises: PlanningError: MoveIt is not there. RobotError: the robot profile has no set-up for it."""

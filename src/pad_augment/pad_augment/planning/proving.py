@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ CHECK_STEP = 0.02
 """rad; largest joint step between two checks: of 40 paths planned so, none collided when re-checked finely."""
 EXTRA_TILT = np.radians(20.0)
 """What is carried tilts by no more than this beyond what the straight line would tilt it: cups hold drinks."""
+_JOINT_LINE, _SEARCHED = "joint_line", "rrt"
 _TRIES_TO_SLOW = 5
 _HASTE = 1.3
 """Times a limit: a straight line that asks for more passes too near a singularity or changes the arm's posture."""
@@ -45,6 +46,14 @@ class Checker(Protocol):
     def cause(self, joints: FloatArray, openings: FloatArray, step: float) -> Failure: ...
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a free stretch cannot go along a line; of_joint_line: nor along the one between its joints."""
+
+    failure: PlanFailure
+    of_joint_line: bool
+
+
 class ProvingPlanner(ABC):
     """Straight lines in the end-effector space where they are free, else a straight joint line, else a searched way.
 
@@ -55,6 +64,8 @@ class ProvingPlanner(ABC):
     name: str
     finds_ways = True
     repeatable: bool
+    looks_first = False
+    """Whether lines are also looked at step by step in the backend's own scene, which may know more than the proof."""
 
     def __init__(self, robot: Robot, shapes: Mapping[str, Shape], rate_hz: float, collisions: Checker) -> None:
         self._robot = robot
@@ -91,37 +102,55 @@ class ProvingPlanner(ABC):
         """See `BimanualPlanner.plan_many`: straight lines are followed all at once, ways around found one by one."""
         out: list[Plan | PlanFailure] = []
         straight = iter(lines(self._robot, [r for r in requests if not r.at_rest], self._rate_hz))
-        followed = iter(follow(self._robot, [r for r in requests if r.at_rest]))
-        for request, rng in zip(requests, rngs, strict=True):
+        followed = follow(self._robot, [r for r in requests if r.at_rest])
+        postures = dict(zip([i for i, r in enumerate(requests) if r.at_rest], followed, strict=True))
+        refused: dict[int, dict[int, _Refusal]] = {index: {} for index in postures}
+        for index, request in enumerate(requests):
             if request.at_rest:
-                try:
-                    out.append(self._plan_with_stops(request, next(followed), rng))
-                except PlanFailure as failure:
-                    out.append(failure)
-            else:
-                out.append(next(straight))
-        good = [(index, plan) for index, plan in enumerate(out) if not isinstance(plan, PlanFailure)]
-        # Coarsely in the planner's own scene first; what that leaves is proved without gaps.
-        for index, plan in good:
-            if requests[index].at_rest:
-                continue  # looked at already, where a way around was still possible
-            blocked = self._first_collision(requests[index], plan)
-            if blocked is not None:
-                out[index] = blocked
-        left = [index for index, _ in good if not isinstance(out[index], PlanFailure)]
-        plans = [plan for plan in out if not isinstance(plan, PlanFailure)]
-        proofs = self._certifier.first_contacts([requests[index] for index in left], plans)
-        for index, contact in zip(left, proofs, strict=True):
-            if contact is not None:
+                out.append(self._with_stops(request, postures[index], rngs[index], refused[index]))
+                continue
+            plan = next(straight)
+            if self.looks_first and isinstance(plan, Plan):
+                plan = self._first_collision(request, plan) or plan
+            out.append(plan)
+        left = [(index, plan) for index, plan in enumerate(out) if isinstance(plan, Plan)]
+        while left:
+            proofs = self._certifier.first_contacts([requests[index] for index, _ in left], [plan for _, plan in left])
+            blocked = [(*one, contact) for one, contact in zip(left, proofs, strict=True) if contact is not None]
+            left = []
+            for index, plan, contact in blocked:
+                request, way = requests[index], plan.ways[contact.stretch]
                 out[index] = contact
+                if request.at_rest and request.stretches[contact.stretch].free and way != _SEARCHED:
+                    refused[index][contact.stretch] = _Refusal(contact, way == _JOINT_LINE)
+                    other = self._with_stops(request, postures[index], rngs[index], refused[index])
+                    out[index] = other
+                    if isinstance(other, Plan):
+                        left.append((index, other))
         return out
 
+    def _with_stops(
+        self,
+        request: PlanRequest,
+        joints: FloatArray | PlanFailure,
+        rng: np.random.Generator,
+        refused: Mapping[int, _Refusal],
+    ) -> Plan | PlanFailure:
+        try:
+            return self._plan_with_stops(request, joints, rng, refused)
+        except PlanFailure as failure:
+            return failure
+
     def _plan_with_stops(
-        self, request: PlanRequest, joints: FloatArray | PlanFailure, rng: np.random.Generator
+        self,
+        request: PlanRequest,
+        joints: FloatArray | PlanFailure,
+        rng: np.random.Generator,
+        refused: Mapping[int, _Refusal],
     ) -> Plan:
-        """A plan whose free stretches may go another way than asked."""
+        """A plan whose free stretches may go another way than asked, and do so where the line was `refused`."""
         stretches = list(request.stretches)
-        blocked: dict[int, PlanFailure] = {}
+        blocked = {index: refusal.failure for index, refusal in refused.items()}
         if isinstance(joints, PlanFailure):
             if not stretches[joints.stretch].free:
                 raise joints
@@ -135,13 +164,15 @@ class ProvingPlanner(ABC):
                 parts[index] = self._hastened(_before(parts, index), parts[index], request.shortest)
                 stretches[index] = self._as_driven(stretch, parts[index])
         self._refuse_haste(stretches, parts, blocked)
-        self._find_collisions(stretches, parts, blocked)
+        if self.looks_first:
+            self._find_collisions(stretches, parts, blocked)
         ways = ["line"] * len(stretches)
         for index in sorted(blocked):
             if not stretches[index].free:
                 raise blocked[index]
             parts[index] = asked[index]
-            ways[index], parts[index] = self._way_around(request, parts, index, rng)
+            searched = index in refused and refused[index].of_joint_line
+            ways[index], parts[index] = self._way_around(request, parts, index, rng, searched)
             stretches[index] = self._as_driven(request.stretches[index], parts[index])
         joints = np.concatenate(parts)
         driven = replace(request, stretches=stretches)
@@ -241,8 +272,9 @@ class ProvingPlanner(ABC):
             blocked[index] = self._collision(index, joints, openings, at)
 
     def _way_around(
-        self, request: PlanRequest, parts: list[FloatArray], index: int, rng: np.random.Generator
+        self, request: PlanRequest, parts: list[FloatArray], index: int, rng: np.random.Generator, searched: bool
     ) -> tuple[str, FloatArray]:
+        """A way past what blocks a stretch, and its name; `searched`: the straight joint line is blocked, too."""
         stretch = request.stretches[index]
         self._collisions.arrange(stretch.bodies)
         start, goal, began = parts[index][0], parts[index][-1], 0
@@ -258,12 +290,13 @@ class ProvingPlanner(ABC):
                 cause = self._collisions.cause(posture[None], openings[None], CHECK_STEP)
                 raise PlanFailure(cause, index, f"the {name} of stretch {index} collides")
         line = self._timed(np.stack([start, goal]), len(stretch))
-        if self._goes(stretch, line, openings):
-            return "joint_line", self._kept_free(request, stretch, line, openings)[began:]
+        if not searched and self._goes(stretch, line, openings):
+            return _JOINT_LINE, self._kept_free(request, stretch, line, openings)[began:]
         found = False
         for way in self._ways(index, start, goal, openings, len(stretch), rng):
-            if self._goes(stretch, way, openings):
-                return "rrt", self._kept_free(request, stretch, way, openings)[began:]
+            if self._goes(stretch, way, openings) and self._proved(stretch, way):
+                way = self._kept_free(request, stretch, way, openings)
+                return _SEARCHED, way[began:]
             found = True
         said = "the ways found through stretch {} are too tight or spill" if found else "no way through stretch {}"
         raise PlanFailure(Failure.NO_PATH, index, said.format(index))
@@ -273,15 +306,17 @@ class ProvingPlanner(ABC):
         if request.shortest is None:
             return way
         quick = self._hastened(way[:0], way, request.shortest)
-        return quick if self._goes(stretch, quick, openings) else way
+        return quick if self._goes(stretch, quick, openings) and self._proved(stretch, quick) else way
 
     def _goes(self, stretch: Stretch, joints: FloatArray, openings: FloatArray) -> bool:
-        """Whether a way keeps what is held level, and is proved free: what only grazes is not found later, but here."""
+        """Whether a way keeps what is held level and is free, as far as steps show."""
         if not self._carries_level(stretch, joints):
             return False
         gaps = np.tile(openings, (len(joints), 1))
-        if self._collisions.first_collision(joints, gaps, CHECK_STEP) is not None:
-            return False
+        return self._collisions.first_collision(joints, gaps, CHECK_STEP) is None
+
+    def _proved(self, stretch: Stretch, joints: FloatArray) -> bool:
+        """Whether a way is free without gaps: what grazes is not found when another could no longer be looked for."""
         alone = PlanRequest([self._as_driven(stretch, joints)])
         (contact,) = self._certifier.first_contacts([alone], [as_asked(alone, joints)])
         return contact is None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from types import ModuleType
 
 import numpy as np
 import roboplan.core as rp
@@ -19,6 +24,21 @@ _LARGEST_TREE = 2000
 _SHORTCUTS = 100
 _BOTH = "both_arms"
 _GROUPS = ("left_arm", "right_arm")
+_EXTENSION = "roboplan.rrt._rrt_ext"
+
+
+def _search_module() -> ModuleType:
+    """roboplan's RRT, without the rest of its package, which imports viewers and takes most of a second."""
+    if _EXTENSION in sys.modules:
+        return sys.modules[_EXTENSION]
+    package = find_spec("roboplan.rrt")
+    spec = PathFinder.find_spec(_EXTENSION, package.submodule_search_locations) if package is not None else None
+    if spec is None or spec.loader is None:
+        return import_module("roboplan.rrt")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[_EXTENSION] = module
+    return module
 
 
 class RoboplanPlanner(ProvingPlanner):
@@ -49,9 +69,7 @@ class RoboplanPlanner(ProvingPlanner):
         self, start: FloatArray, goal: FloatArray, openings: FloatArray, rng: np.random.Generator
     ) -> FloatArray | None:
         """Corners (n, 12) rad of a collision-free path, shortened; None if there is none."""
-        # Its package imports viewers and takes most of a second; few scenes need the search.
-        import roboplan.rrt as rrt
-
+        rrt = _search_module()
         scene = self._scene.scene
         seed = int(rng.integers(1, 2**31 - 1))
         scene.setRngSeed(seed)
