@@ -2,10 +2,10 @@
 
 Independent of roboplan: own kinematics over the description's shapes, many steps at once. Between two steps the joints
 move along a line. With clearances `a` and `b` of two bodies at its ends and at most `m` metres of motion towards each
-other in between, `a + b > m` proves that they never touch (conservative advancement). So does a plane that parts them at both
-ends by more than any point leaves the line between its places. Bodies are tried as boxes along the axes around several
-steps, as spheres, as capsules around their links, then each shape as what it is along a plane, and what is still open
-by its distance (coal). What that leaves is looked at again in halves of the step, down to FINEST rad.
+other in between, `a + b > m` proves that they never touch (conservative advancement). So does a plane that parts them
+at both ends by more than any point leaves the line between its places. Bodies are tried as boxes along the axes around
+several steps, as spheres, as capsules around their links, then each shape as what it is along a plane, and what is
+still open by its distance (coal). What that leaves is looked at again in halves of the step, down to FINEST rad.
 """
 
 from __future__ import annotations
