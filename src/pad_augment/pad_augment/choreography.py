@@ -158,14 +158,17 @@ class _Stage:
         self._width = np.zeros((count, 2))
 
     def take(self, beat: Take) -> None:
-        pace, self._to_meeting = self._pace, False
+        pace, self._to_meeting = self._pace, beat.giver is not None
         moving = [grip is not None for grip in beat.grips]
         grasps = self._tcp.copy()
         for arm, grip in enumerate(beat.grips):
             if grip is not None:
                 self._width[:, arm] = np.maximum(self._scale(grip.object) * grip.opening - pace.finger_thickness, 0.0)
                 self._command[:, arm] = np.maximum(pace.start_opening, self._width[:, arm])
-                grasps[:, arm] = self._objects[grip.object] @ self._gripper_in(grip)
+                there = self._objects[grip.object]
+                if beat.giver is not None:
+                    there = held_object(self._tcp[:, beat.giver], self._in_gripper[beat.giver])
+                grasps[:, arm] = there @ self._gripper_in(grip)
         self._reach(grasps, moving, beat)
         self._tcp = grasps
         touching = self._touched(beat)
@@ -179,7 +182,11 @@ class _Stage:
             if grip is not None:
                 self._grips[arm] = grip
                 self._in_gripper[arm] = geometry.inverse(self._gripper_in(grip))
-                self._on_table[arm] = True
+                self._on_table[arm] = beat.giver is None
+        if beat.giver is not None:
+            self._grips[beat.giver] = None
+            contacts = {name: hands | {ARMS[beat.giver]} for name, hands in touching.items()}
+            self._open([arm == beat.giver for arm in (0, 1)], contacts, {})
 
     def work(self, beat: Work) -> None:
         self._to_meeting = any(part is not None and part.reference is None for part in beat.parts)
@@ -347,13 +354,11 @@ class _Stage:
 
     def _let_go(self, beat: Work, changes: list[FloatArray]) -> None:
         """Open, and back away along the approach axis; what is let go settles as it was shown."""
-        pace = self._pace
-        back, opened = self._tcp.copy(), self._command.copy()
         contacts = _contacts(beat.touching)
         settling: dict[str, tuple[FloatArray, FloatArray]] = {}
-        for arm, lets_go in enumerate(beat.release):
-            grip = self._grips[arm]
-            if not lets_go or grip is None:
+        release = [lets_go and self._grips[arm] is not None for arm, lets_go in enumerate(beat.release)]
+        for arm, grip in enumerate(self._grips):
+            if not release[arm] or grip is None:
                 continue
             name, released = grip.object, held_object(self._tcp[:, arm], self._in_gripper[arm])
             self._grips[arm] = None
@@ -365,9 +370,20 @@ class _Stage:
             self._objects[name] = released
             self._rests[name] = contacts.get(name, frozenset())
             contacts[name] = contacts.get(name, frozenset()) | {ARMS[arm]}
+        self._open(release, contacts, settling)
+
+    def _open(
+        self,
+        release: list[bool],
+        contacts: Mapping[str, frozenset[str]],
+        settling: Mapping[str, tuple[FloatArray, FloatArray]],
+    ) -> None:
+        """Open the grippers of the arms in `release`, then back away; settling: object -> stamps (M,), poses."""
+        pace = self._pace
+        back, opened = self._tcp.copy(), self._command.copy()
+        for arm in np.flatnonzero(release):
             back[:, arm, :3, 3] -= pace.approach_distance * back[:, arm, :3, 2]
             opened[:, arm] = np.maximum(pace.start_opening, self._width[:, arm])
-        release = list(beat.release)
         count = _steps(pace.close_time, pace)
         ramp = (np.arange(1, count + 1) / count)[:, None]
         kinds = _kinds(SegmentKind.ASYNC_SKILL, release)

@@ -42,7 +42,7 @@ def turned(skills: SkillSet, turns: Turns) -> SkillSet:
         if isinstance(beat, Take):
             held = [grip or before for grip, before in zip(beat.grips, held, strict=True)]
             new = [None if g is None else _turned(g, angles[arm], turns.dip) for arm, g in enumerate(beat.grips)]
-            beats.append(Take((new[0], new[1])))
+            beats.append(replace(beat, grips=(new[0], new[1])))
             continue
         parts = []
         for arm, part in enumerate(beat.parts):

@@ -104,6 +104,7 @@ def ground_stages(demonstration: Demonstration) -> Grounding:
             grasp = find_grasp(demonstration, stage, free_from, given)
             grasps.append(grasp)
             free_from[grasp.arm] = grasp.end
+            skills = [_until_taken_over(demonstration, skill, grasp) for skill in skills]
         else:
             skill = _find_skill(demonstration, stage, grasps, skills, given)
             if skills:
@@ -355,6 +356,17 @@ def _ended(demonstration: Demonstration, skill: Skill, following: Skill) -> Skil
     end = max(skill.start + int(near[-1]) + 1, skill.start + 2)
     leaves = f"; the {skill.object} leaves the {skill.reference} at {demonstration.stamps[end]:.2f} s"
     return replace(skill, end=end, evidence=skill.evidence + leaves)
+
+
+def _until_taken_over(demonstration: Demonstration, skill: Skill, grasp: Grasp) -> Skill:
+    """A skill that ends where its object waits for the other hand to take it over."""
+    if grasp.object != skill.object or grasp.arm in skill.arms or not skill.start < grasp.close < skill.end:
+        return skill
+    place = demonstration.object_poses[skill.object][skill.start : grasp.close + 1, :3, 3]
+    away = np.flatnonzero(np.linalg.norm(place - place[-1], axis=-1) > MOTION_ONSET)
+    end = max(skill.start + (int(away[-1]) + 1 if len(away) else 0), skill.start + 2)
+    waits = f"; from {demonstration.stamps[end]:.2f} s on the {skill.object} waits for the other hand"
+    return replace(skill, end=end, evidence=skill.evidence + waits)
 
 
 def _arms(stage: StageSpec) -> tuple[int, ...]:

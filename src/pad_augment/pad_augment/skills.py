@@ -44,9 +44,13 @@ class Grip:
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """Arms that take an object, at the same time; the other one keeps still. grips: left, right."""
+    """Arms that take an object, at the same time; the other one keeps still.
+
+    grips: left, right. giver: the arm that holds the object until then, and lets go as soon as it has been taken over.
+    """
 
     grips: tuple[Grip | None, Grip | None]
+    giver: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +185,8 @@ def reflected(skills: SkillSet) -> SkillSet:
     beats: list[Take | Work] = []
     for beat in skills.beats:
         if isinstance(beat, Take):
-            beats.append(Take((grip(beat.grips[1]), grip(beat.grips[0]))))
+            giver = None if beat.giver is None else 1 - beat.giver
+            beats.append(Take((grip(beat.grips[1]), grip(beat.grips[0])), giver))
             continue
         settling = {n: replace(s, changes=mirror(s.changes)) for n, s in beat.settling.items()}
         beats.append(
@@ -251,6 +256,7 @@ class _Score:
 
     def _take(self, group: Sequence[Grasp], holds: Sequence[Grasp | None]) -> Take:
         grips: list[Grip | None] = [None, None]
+        giver = None
         for grasp in group:
             before = holds[grasp.arm]
             if before is not None:
@@ -258,13 +264,18 @@ class _Score:
                     f"stage {grasp.stage!r}: the {ARMS[grasp.arm]} hand takes the {grasp.object!r} while it holds "
                     f"the {before.object!r}, which no skill stage puts down"
                 )
-            if any(g is not None and g.object == grasp.object for g in holds):
-                raise GroundingError(
-                    f"stage {grasp.stage!r}: the {grasp.object!r} is handed over while the other hand still holds it, "
-                    "which is not supported; show it put down in between"
-                )
+            other = holds[1 - grasp.arm]
+            if other is not None and other.object == grasp.object:
+                if other.end >= grasp.end:
+                    raise GroundingError(
+                        f"stage {grasp.stage!r}: the {ARMS[grasp.arm]} hand takes the {grasp.object!r} over, but the "
+                        f"{ARMS[other.arm]} hand does not let go of it; show that it does"
+                    )
+                giver = other.arm
             grips[grasp.arm] = self._grips[grasp]
-        return Take((grips[0], grips[1]))
+        if giver is not None:
+            holds[giver] = None
+        return Take((grips[0], grips[1]), giver)
 
     def _work(
         self,
@@ -282,7 +293,7 @@ class _Score:
         for arm in (0, 1):
             skill = next((s for s in skills if arm in s.arms), None)
             if skill is not None:
-                parts[arm] = self._part(arm, skill, span, holds)
+                parts[arm] = self._part(arm, skill, span, holds, following)
             elif holds[arm] is not None:
                 parts[arm] = self._kept(arm, start, len(span), holds, places)
         active = tuple(any(arm in s.arms for s in skills) for arm in (0, 1))
@@ -320,7 +331,14 @@ class _Score:
             settling,
         )
 
-    def _part(self, arm: int, skill: Skill, span: NDArray[np.intp], holds: Sequence[Grasp | None]) -> Part:
+    def _part(
+        self,
+        arm: int,
+        skill: Skill,
+        span: NDArray[np.intp],
+        holds: Sequence[Grasp | None],
+        following: Grasp | Skill | None,
+    ) -> Part:
         rows = np.clip(span, skill.start, skill.end - 1)
         grasp = holds[arm]
         if grasp is None:
@@ -331,7 +349,8 @@ class _Score:
         # The object's pose is more precise than the hand's: the gripper follows it through the fixed grasp.
         path = self._smooth[grasp.object][rows]
         offset = self._grips[grasp].gripper_in_object
-        if len(skill.arms) == 2:
+        handed_over = isinstance(following, Grasp) and following.object == skill.object and following.arm != arm
+        if len(skill.arms) == 2 or handed_over:  # where the hands meet does not go along with an object
             return Part(path @ offset, None, np.eye(4))
         name = skill.reference
         if name == grasp.object:  # relative to where it stood when it was taken
