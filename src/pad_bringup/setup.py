@@ -37,6 +37,8 @@ setup(
         "console_scripts": [
             "sim_cell = pad_bringup.nodes.sim_cell:main",
             "mock_cell = pad_bringup.nodes.mock_cell:main",
+            "status_markers = pad_bringup.nodes.status_markers:main",
+            "recorder = pad_bringup.nodes.recorder:main",
             "replay = pad_bringup.nodes.replay:main",
             "viewer = pad_bringup.nodes.viewer:main",
             "pad = pad_bringup.cli:main",

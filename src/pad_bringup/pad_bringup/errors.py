@@ -45,3 +45,15 @@ class CellError(PadBringupError):
 
 class BenchError(PadBringupError):
     """A benchmark does not exist, or cannot run with what it was given."""
+
+
+class CalibrationError(PadBringupError):
+    """The camera's pose cannot be found, or not well enough, from what was given."""
+
+
+class RecordingError(PadBringupError):
+    """A run cannot be recorded, or not any further."""
+
+
+class EvaluationError(PadBringupError):
+    """An evaluation cannot run with what it was given."""

@@ -1,4 +1,4 @@
-"""The node graph as data: one truth for the launch files, `pad up` and the demo.
+"""The node graphs as data: one truth for the launch files, `pad up` and the demo.
 
 Everything that differs between uses is an `Argument`; `build_graph` turns argument values into `NodeEntry` records.
 The launch files make launch actions of them, the supervisor processes. Nothing here needs ROS.
@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
-from pad_augment.planning import PLANNERS
 from pad_bringup import names, store
 from pad_bringup.errors import GraphError, ResourceError
+from pad_bringup.graph_arguments import Use, arguments, resolve, whole
+from pad_bringup.graph_entries import Common
+from pad_bringup.graph_types import Argument, Graph, NodeEntry, OnExit, ParameterValue
 from pad_bringup.resources import named_or_path, resource
-from pad_parse.task import known_tasks
+from pad_bringup.ur5e_driver import driver_nodes
 
-ParameterValue = bool | int | float | str
+__all__ = [
+    "Argument",
+    "Graph",
+    "NodeEntry",
+    "OnExit",
+    "ParameterValue",
+    "Use",
+    "arguments",
+    "build_graph",
+    "environment",
+    "resolve",
+]
 
 
 def environment() -> dict[str, str]:
@@ -33,251 +44,107 @@ def environment() -> dict[str, str]:
     }
 
 
-class OnExit(Enum):
-    """What happens to the graph when a node stops by itself."""
-
-    SHUTDOWN = "shutdown"  # the rest is stopped too: without this node nothing must move
-    RESTART = "restart"  # it is started again, a few times
-    IGNORE = "ignore"  # the rest goes on without it
-
-
-@dataclass(frozen=True)
-class NodeEntry:
-    """One node of the graph.
-
-    Attributes:
-        name: node name, unique in the graph.
-        package: ROS package of the executable.
-        executable: name of the installed executable (`ros2 run PACKAGE EXECUTABLE`).
-        module: Python module that does the same with `python -m MODULE`.
-        parameters: ROS parameters, name -> value.
-        namespace: namespace of the node ("" = none).
-        lifecycle: whether it is a managed node that has to be configured and activated.
-        on_exit: what happens when it stops.
-        services: services that it offers once it is ready (absolute names).
-        topics: topics that it publishes once it is ready (absolute names).
-    """
-
-    name: str
-    package: str
-    executable: str
-    module: str
-    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
-    namespace: str = ""
-    lifecycle: bool = False
-    on_exit: OnExit = OnExit.SHUTDOWN
-    services: tuple[str, ...] = ()
-    topics: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
-
-    @property
-    def full_name(self) -> str:
-        """Namespace and name, e.g. "/policy_node"."""
-        return f"/{self.namespace.strip('/')}/{self.name}" if self.namespace.strip("/") else f"/{self.name}"
-
-
-@dataclass(frozen=True)
-class Argument:
-    """One argument of the graph; values are text, as on a command line.
-
-    Attributes:
-        name: as in `name:=value`.
-        default: value when it is not given.
-        description: one sentence for people.
-        choices: the allowed values; empty for free text.
-    """
-
-    name: str
-    default: str
-    description: str
-    choices: tuple[str, ...] = ()
-
-
-_SWITCH = ("true", "false")
-
-
-def arguments(task: str | None = None) -> tuple[Argument, ...]:
-    """All arguments of the graph, in the order in which they are shown.
-
-    task: when given, the `task` argument is left out, because the caller has fixed it.
-    """
-    tasks = tuple(sorted(known_tasks()))
-    declared = (
-        Argument("task", "pour", "Task to run, by name.", tasks),
-        Argument(
-            "cell",
-            "sim",
-            "What stands in for robots and camera: the simulated cell, or none (drivers that already run).",
-            ("sim", "none"),
-        ),
-        Argument("policy", "", "Policy folder; empty: the newest one that `pad demo` made for the task."),
-        Argument(
-            "demonstration",
-            "",
-            "Demonstration (.demo.h5) whose first frame the keypoints are found by; empty: the newest one of the task.",
-        ),
-        Argument("calibration", "", "Camera calibration YAML; empty: the newest one of the task."),
-        Argument("robot", "ur5e_pair", "Robot profile: a name in config/robots, or the path of a YAML file."),
-        Argument(
-            "planner",
-            "roboplan",
-            "Planner of the server that plans a whole task; auto: moveit where it is installed, else roboplan; "
-            "none: the server is not started.",
-            (*PLANNERS, "none"),
-        ),
-        Argument("seed", "0", "Seed of the simulated cell's first placement."),
-        Argument("camera_rate", "15.0", "Frames per simulated second of the simulated camera."),
-        Argument("viewer", "true", "Whether to start the live viewer in the browser.", _SWITCH),
-        Argument("viewer_port", "8080", "First loopback port that the viewer tries."),
-        Argument("log_level", "info", "Least severity that the nodes log.", ("debug", "info", "warn", "error")),
-    )
-    return tuple(a for a in declared if task is None or a.name != "task")
-
-
-@dataclass(frozen=True)
-class Graph:
-    """Nodes to run together, and how.
-
-    Attributes:
-        task: name of the task.
-        nodes: in the order in which they are started.
-        log_level: least severity that the nodes log.
-        environment: variables that the nodes need where the user has not set them.
-    """
-
-    task: str
-    nodes: tuple[NodeEntry, ...]
-    log_level: str = "info"
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-    def node(self, name: str) -> NodeEntry:
-        """The entry of that name.
-
-        Raises:
-            GraphError: there is none.
-        """
-        for entry in self.nodes:
-            if entry.name == name:
-                return entry
-        raise GraphError(f"the graph has no node {name!r}; it has: {', '.join(e.name for e in self.nodes)}")
-
-
-def resolve(values: Mapping[str, str]) -> dict[str, str]:
-    """Complete argument values with the defaults and check every one.
-
-    Raises:
-        GraphError: an unknown argument, or a value that is not one of the choices.
-    """
-    declared = {argument.name: argument for argument in arguments()}
-    unknown = [name for name in values if name not in declared]
-    if unknown:
-        raise GraphError(f"unknown argument {unknown[0]!r}; known: {', '.join(declared)}")
-    complete = {name: values.get(name, argument.default) for name, argument in declared.items()}
-    for name, argument in declared.items():
-        if argument.choices and complete[name] not in argument.choices:
-            what = "there is no task" if name == "task" else f"{name} cannot be"
-            raise GraphError(f"{what} {complete[name]!r}; choices: {', '.join(argument.choices)}")
-    return complete
-
-
-def build_graph(values: Mapping[str, str] | None = None) -> Graph:
+def build_graph(values: Mapping[str, str] | None = None, use: Use = Use.RUN) -> Graph:
     """The graph for argument values (name -> text; missing ones take their default).
 
     Raises:
         GraphError: an unknown argument or value, or a file that is not there; the message says what to do.
     """
-    given = resolve(values or {})
-    task = given["task"]
-    robot = _robot(given["robot"])
-    demonstration, policy, calibration = _files(given)
-    simulated = given["cell"] == "sim"
-    clock = {"use_sim_time": simulated}
-    nodes: list[NodeEntry] = []
-    if simulated:
-        nodes.append(
-            NodeEntry(
-                name=names.SIM_CELL,
-                package="pad_bringup",
-                executable="sim_cell",
-                module="pad_bringup.nodes.sim_cell",
-                # The cell is the clock, so it alone does not follow it.
-                parameters={
-                    "task": task,
-                    "robot": robot,
-                    "seed": _integer(given, "seed", 0),
-                    "camera_rate": _positive(given, "camera_rate"),
-                },
-                services=(names.CELL_RESET,),
-                topics=(names.CLOCK, names.JOINT_STATES, names.COLOR_IMAGE, names.CELL_OUTCOME),
-            )
-        )
-    nodes.append(
-        NodeEntry(
-            name=names.KEYPOINT_TRACKER,
-            package="pad_parse",
-            executable="keypoint_tracker",
-            module="pad_parse.nodes.keypoint_tracker",
-            parameters={"task": task, "reference": demonstration, "calibration": calibration, **clock},
-            services=(names.LOCALISE_KEYPOINTS,),
-            topics=(names.KEYPOINTS,),
-        )
-    )
-    nodes.append(
-        NodeEntry(
-            name=names.POLICY_NODE,
-            package="pad_policy",
-            executable="policy_node",
-            module="pad_policy.nodes.policy_node",
-            parameters={"task": task, "policy": policy, "robot": robot, **clock},
-            lifecycle=True,
-        )
-    )
-    nodes.append(
-        NodeEntry(
-            name=names.COMMAND_GATE,
-            package="pad_policy",
-            executable="command_gate",
-            module="pad_policy.nodes.command_gate",
-            parameters={"robot": robot, **clock},
-            services=(names.ENABLE, names.STOP),
-            topics=(names.SAFETY,),
-        )
-    )
-    if given["planner"] != "none":
-        nodes.append(
-            NodeEntry(
-                name=names.TAMP_SERVER,
-                package="pad_augment",
-                executable="tamp_server",
-                module="pad_augment.nodes.tamp_server",
-                parameters={
-                    "demonstration": demonstration,
-                    "robot": robot,
-                    "planner": given["planner"],
-                    **clock,
-                },
-                # Nothing that moves depends on it.
-                on_exit=OnExit.RESTART,
-                services=(names.GENERATE_TRAJECTORY,),
-            )
-        )
-    if given["viewer"] == "true":
-        nodes.append(
-            NodeEntry(
-                name=names.VIEWER,
-                package="pad_bringup",
-                executable="viewer",
-                module="pad_bringup.nodes.viewer",
-                parameters={"robot": robot, "port": _integer(given, "viewer_port", 1), **clock},
-                on_exit=OnExit.IGNORE,
-            )
-        )
+    given = resolve(values or {}, use)
+    follows_clock = {
+        Use.RUN: given.get("cell") in ("sim", "mock"),
+        Use.PARSE: bool(given.get("bag")),
+        Use.REPLAY: True,
+    }.get(use, False)
+    sim_time = follows_clock if given["use_sim_time"] == "auto" else given["use_sim_time"] == "true"
+    common = Common(given, _robot(given["robot"]), sim_time)
+    builders = {Use.RUN: _run, Use.PARSE: _parse, Use.AUGMENT: _augment, Use.REPLAY: _replay, Use.RVIZ: _rviz}
+    nodes = builders[use](common)
+    if given.get("viewer") == "true":
+        nodes.append(common.viewer())
+    if given.get("record") == "true":
+        nodes.append(common.recorder())
+    if given.get("rviz") == "true":
+        described = any(entry.name == "robot_state_publisher" for entry in nodes)
+        nodes += [] if described else [common.robot_state_publisher(_description(common.robot))]
+        nodes += [common.status_markers()] if use is Use.RUN else []
+        nodes.append(common.rviz({Use.PARSE: "parse", Use.REPLAY: "parse", Use.AUGMENT: "augment"}.get(use, "run")))
     variables = environment()
-    if not simulated:
+    if given.get("cell", "sim") in ("ur5e", "none"):
         del variables["ROS_AUTOMATIC_DISCOVERY_RANGE"]  # the robot's drivers may run on another machine
-    return Graph(task, tuple(nodes), given["log_level"], MappingProxyType(variables))
+    return Graph(given["task"], tuple(nodes), given["log_level"], MappingProxyType(variables))
+
+
+def _run(common: Common) -> list[NodeEntry]:
+    given = common.given
+    demonstration, policy, calibration = _files(given)
+    nodes: list[NodeEntry] = []
+    cell = given["cell"]
+    if cell in ("sim", "mock"):
+        if given["camera"] != "none":
+            raise GraphError(f"camera:={given['camera']} and cell:={cell} exclude each other: the cell has a camera")
+        nodes.append(common.cell({"sim": names.SIM_CELL, "mock": names.MOCK_CELL}[cell]))
+    elif cell == "ur5e":
+        drivers, description = driver_nodes(given)
+        nodes += [common.robot_state_publisher(description), *drivers]
+    if given["camera"] == "realsense":
+        nodes.append(common.realsense())
+    nodes += [
+        common.keypoint_tracker(demonstration, calibration),
+        common.policy_node(policy),
+        common.command_gate(),
+    ]
+    if given["planner"] != "none":
+        nodes.append(common.tamp_server(demonstration))
+    return nodes
+
+
+def _parse(common: Common) -> list[NodeEntry]:
+    given = common.given
+    nodes: list[NodeEntry] = []
+    if given["bag"]:
+        if given["camera"] != "none":
+            raise GraphError(f"camera:={given['camera']} and bag exclude each other: the recording is the camera")
+        nodes.append(common.replay(_existing("bag", given["bag"])))
+    elif given["camera"] == "realsense":
+        nodes.append(common.realsense())
+    calibration = _existing("calibration", given["calibration"]) if given["calibration"] else ""
+    if not calibration:
+        raise GraphError("parse needs calibration:=CAMERA.yaml, the camera's pose in the task frame (`pad calibrate`)")
+    nodes += [common.hand_tracker(calibration), common.demonstration_server()]
+    if given["demonstration"]:
+        nodes.append(common.keypoint_tracker(_existing("demonstration", given["demonstration"]), calibration))
+    return nodes
+
+
+def _augment(common: Common) -> list[NodeEntry]:
+    given = common.given
+    demonstration = given["demonstration"] or getattr(store.newest(given["task"]), "demonstration", "")
+    if not demonstration:
+        raise GraphError(_nothing_yet("demonstration", given["task"]))
+    options = {"workers": whole(given, "workers", 0), "options": given["options"]}
+    return [common.tamp_server(_existing("demonstration", demonstration), options)]
+
+
+def _replay(common: Common) -> list[NodeEntry]:
+    given = common.given
+    if not given["bag"]:
+        raise GraphError("replay needs bag:=PATH, a rosbag2 folder or .mcap file")
+    nodes = [common.replay(_existing("bag", given["bag"]))]
+    if given["demonstration"] or given["calibration"]:
+        files = {}
+        for key in ("demonstration", "calibration"):
+            if not given[key]:
+                raise GraphError(f"finding keypoints in a recording needs demonstration and calibration; no {key}")
+            files[key] = _existing(key, given[key])
+        nodes.append(common.keypoint_tracker(files["demonstration"], files["calibration"]))
+    return nodes
+
+
+def _rviz(common: Common) -> list[NodeEntry]:
+    view = common.given["view"]
+    markers = [common.status_markers()] if view == "run" else []
+    return [common.robot_state_publisher(_description(common.robot)), *markers, common.rviz(view)]
 
 
 def _robot(value: str) -> str:
@@ -285,6 +152,30 @@ def _robot(value: str) -> str:
         return str(named_or_path(value, "config", "robots"))
     except ResourceError as error:
         raise GraphError(f"robot: {error}") from error
+
+
+def _description(robot: str) -> str:
+    from pad_augment.description import urdf_text
+    from pad_augment.errors import RobotError
+    from pad_augment.kinematics import RobotProfile
+
+    try:
+        return urdf_text(RobotProfile.load(robot).description)
+    except RobotError as error:
+        raise GraphError(f"robot: {error}") from error
+
+
+def _existing(key: str, value: str) -> str:
+    path = Path(value).expanduser().resolve()
+    if not path.exists():
+        raise GraphError(f"{key}: {path} does not exist")
+    return str(path)
+
+
+def _nothing_yet(key: str, task: str) -> str:
+    return (
+        f"no {key} is given and there is no result of task {task!r} yet: run `./pad demo {task}` first, or name a {key}"
+    )
 
 
 def _files(given: Mapping[str, str]) -> tuple[str, str, str]:
@@ -295,14 +186,8 @@ def _files(given: Mapping[str, str]) -> tuple[str, str, str]:
     for key in keys:
         value = given[key] or (getattr(newest, key) if newest else "")
         if not value:
-            raise GraphError(
-                f"no {key} is given and there is no result of task {given['task']!r} yet: "
-                f"run `./pad demo {given['task']}` first, or name a {key}"
-            )
-        path = Path(value).expanduser().resolve()
-        if not path.exists():
-            raise GraphError(f"{key}: {path} does not exist")
-        found.append(str(path))
+            raise GraphError(_nothing_yet(key, given["task"]))
+        found.append(_existing(key, value))
     demonstration, policy, calibration = found
     _check_policy(Path(policy), given["task"])
     return demonstration, policy, calibration
@@ -316,23 +201,3 @@ def _check_policy(folder: Path, task: str) -> None:
         raise GraphError(f"policy: {folder} is no policy folder (it has no readable policy.json)") from None
     if made_for != task:
         raise GraphError(f"policy {folder} was made for task {made_for!r}, not {task!r}; name one of {task!r}")
-
-
-def _integer(given: Mapping[str, str], name: str, least: int) -> int:
-    try:
-        value = int(given[name])
-    except ValueError:
-        raise GraphError(f"{name} must be a whole number; got {given[name]!r}") from None
-    if value < least:
-        raise GraphError(f"{name} must be at least {least}; got {value}")
-    return value
-
-
-def _positive(given: Mapping[str, str], name: str) -> float:
-    try:
-        value = float(given[name])
-    except ValueError:
-        raise GraphError(f"{name} must be a number; got {given[name]!r}") from None
-    if not 0 < value < float("inf"):
-        raise GraphError(f"{name} must be above 0; got {given[name]}")
-    return value

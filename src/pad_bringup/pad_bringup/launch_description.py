@@ -22,15 +22,17 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
-from pad_bringup.graph import Graph, NodeEntry, OnExit, arguments, build_graph
+from pad_bringup.graph import Graph, NodeEntry, OnExit, Use, arguments, build_graph
+from pad_bringup.supervisor import MAX_RESTARTS
 
 
-def graph_description(task: str | None = None) -> launch.LaunchDescription:
+def graph_description(task: str | None = None, use: Use = Use.RUN) -> launch.LaunchDescription:
     """Declare every argument of the graph, and start the nodes that their values ask for.
 
     task: fixes the task; then `task` is no argument.
+    use: what the graph is for.
     """
-    declared = arguments(task)
+    declared = arguments(task, use)
     actions: list[launch.LaunchDescriptionEntity] = [
         DeclareLaunchArgument(
             argument.name,
@@ -43,7 +45,7 @@ def graph_description(task: str | None = None) -> launch.LaunchDescription:
 
     def nodes(context: launch.LaunchContext) -> list[launch.LaunchDescriptionEntity]:
         values = {a.name: LaunchConfiguration(a.name).perform(context) for a in declared}
-        return graph_actions(build_graph(values if task is None else {**values, "task": task}))
+        return graph_actions(build_graph(values if task is None else {**values, "task": task}, use))
 
     return launch.LaunchDescription([*actions, OpaqueFunction(function=nodes)])
 
@@ -63,18 +65,21 @@ def _node_actions(entry: NodeEntry, log_level: str) -> list[launch.LaunchDescrip
     node = kind(
         package=entry.package,
         executable=entry.executable,
-        name=entry.name,
+        name=None if entry.own_name else entry.name,
         namespace=entry.namespace,
-        parameters=[dict(entry.parameters)],
+        parameters=[*entry.parameter_files, *([dict(entry.parameters)] if entry.parameters else [])],
+        remappings=list(entry.remappings),
+        arguments=list(entry.arguments),
         ros_arguments=["--log-level", f"{entry.name}:={log_level}"],
         output="both",
         emulate_tty=True,
         respawn=entry.on_exit is OnExit.RESTART,
         respawn_delay=1.0,
+        respawn_max_retries=MAX_RESTARTS,
     )
     actions: list[launch.LaunchDescriptionEntity] = [node]
-    if entry.on_exit is OnExit.SHUTDOWN:
-        actions.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_take_down)))
+    if entry.on_exit is not OnExit.IGNORE:
+        actions.append(RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_ExitPolicy(entry.on_exit))))
     if entry.lifecycle:
         configure = EmitEvent(event=_transition(node, Transition.TRANSITION_CONFIGURE))
         activate = EmitEvent(event=_transition(node, Transition.TRANSITION_ACTIVATE))
@@ -92,14 +97,24 @@ def _node_actions(entry: NodeEntry, log_level: str) -> list[launch.LaunchDescrip
     return actions
 
 
-def _take_down(
-    event: launch.events.process.ProcessExited, context: launch.LaunchContext
-) -> list[launch.LaunchDescriptionEntity]:
-    """A node that the graph needs has stopped: stop the rest, unless that is happening already."""
-    if context.is_shutdown:
-        return []
-    reason = f"{event.process_name} has stopped"
-    return [LogInfo(msg=f"{reason}: stopping the graph"), EmitEvent(event=Shutdown(reason=reason))]
+class _ExitPolicy:
+    """Stops the rest when a node has stopped that the graph needs, unless that is happening already."""
+
+    def __init__(self, on_exit: OnExit) -> None:
+        self._on_exit, self._restarts = on_exit, 0
+
+    def __call__(
+        self, event: launch.events.process.ProcessExited, context: launch.LaunchContext
+    ) -> list[launch.LaunchDescriptionEntity]:
+        if context.is_shutdown:
+            return []
+        if self._on_exit is OnExit.FINISHES and event.returncode == 0:
+            return [LogInfo(msg=f"{event.process_name} has finished")]
+        if self._on_exit is OnExit.RESTART and self._restarts < MAX_RESTARTS:
+            self._restarts += 1
+            return [LogInfo(msg=f"{event.process_name} has stopped: starting it again")]
+        reason = f"{event.process_name} has stopped with exit code {event.returncode}"
+        return [LogInfo(msg=f"{reason}: stopping the graph"), EmitEvent(event=Shutdown(reason=reason))]
 
 
 def _transition(node: LifecycleNode, transition: int) -> ChangeState:

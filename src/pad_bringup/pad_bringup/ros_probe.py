@@ -19,6 +19,8 @@ class RosProbe:
     def missing(self, entry: NodeEntry) -> list[str]:
         """Names of the node, its services and topics that discovery has not found yet."""
         node = self._session.node
+        if entry.anonymous:
+            return []
         if entry.full_name not in self.node_names():
             return [f"node {entry.full_name}"]
         services = {name for name, _ in node.get_service_names_and_types()}

@@ -7,13 +7,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pad_bringup import names
 from pad_bringup.domain import private_domain
 from pad_bringup.errors import SupervisorError
-from pad_bringup.graph import Graph, build_graph
+from pad_bringup.graph import Graph, NodeEntry, OnExit, Use, build_graph
 from pad_bringup.ros_probe import RosProbe
 from pad_bringup.session import Session
 from pad_bringup.supervisor import Supervisor
@@ -47,20 +47,27 @@ def running_graph(
     values: Mapping[str, str],
     logs: Path,
     *,
+    use: Use = Use.RUN,
     own_domain: bool = True,
+    restart: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> Iterator[RunningGraph]:
     """Start the graph for argument values and end it with the `with` block.
 
     logs: folder for the nodes' logs.
+    use: what the graph is for.
     own_domain: use a free domain where ROS_DOMAIN_ID is not set, so that nobody else's nodes are met.
+    restart: start crashed nodes again as their entries say; else a node that motion depends on takes the graph down,
+        which is what whoever counts successes wants.
     tell: gets a line when a node is restarted or given up.
 
     Raises:
         GraphError: wrong arguments.
         SupervisorError: a node does not start, or nodes of these names run already.
     """
-    graph = build_graph(values)
+    graph = build_graph(values, use)
+    if not restart:
+        graph = replace(graph, nodes=tuple(_steady(entry) for entry in graph.nodes))
     with _domain(own_domain) as domain:
         environment = {"ROS_DOMAIN_ID": str(domain)}
         with Session("pad_runner", environment) as session:
@@ -71,6 +78,11 @@ def running_graph(
                 seconds = supervisor.start()
                 url = viewer_url(logs) if any(e.name == names.VIEWER for e in graph.nodes) else ""
                 yield RunningGraph(graph, session, supervisor, domain, seconds, url)
+
+
+def _steady(entry: NodeEntry) -> NodeEntry:
+    moves = entry.name in (names.KEYPOINT_TRACKER, names.POLICY_NODE, names.COMMAND_GATE)
+    return replace(entry, on_exit=OnExit.SHUTDOWN) if moves else entry
 
 
 @contextmanager

@@ -90,6 +90,8 @@ class Supervisor:
         begin = time.monotonic()
         try:
             for entry in self.graph.nodes:
+                command(entry, Path(), self.graph.log_level)  # what is not installed is said before anything moves
+            for entry in self.graph.nodes:
                 self._launch(entry)
             for entry in self.graph.nodes:
                 self._wait_ready(entry, begin + self._start_timeout)
@@ -141,6 +143,10 @@ class Supervisor:
         while time.monotonic() < deadline and any(p.returncode() is None for p in self._processes.values()):
             time.sleep(0.02)
 
+    def runs(self, name: str) -> bool:
+        """Whether a node's process has not ended, as far as `check` has seen."""
+        return name in self._processes
+
     def process(self, name: str) -> ManagedProcess:
         """The running process of a node.
 
@@ -168,7 +174,7 @@ class Supervisor:
             for other in self.graph.nodes:
                 other_process = self._processes.get(other.name)
                 if other_process is not None and other_process.returncode() is not None:
-                    if other.on_exit is OnExit.IGNORE:
+                    if other.on_exit is OnExit.IGNORE or _has_finished(other, other_process):
                         self._after_exit(other, other_process)
                     else:
                         raise SupervisorError(_obituary(other, other_process, "while the graph was starting"))
@@ -185,10 +191,14 @@ class Supervisor:
             time.sleep(0.05)
 
     def _after_exit(self, entry: NodeEntry, process: ManagedProcess) -> None:
+        if _has_finished(entry, process):
+            del self._processes[entry.name]
+            self._tell(f"{entry.name} has finished")
+            return
         what = _obituary(entry, process, "while the graph was running")
         del self._processes[entry.name]
         stop_all([process])  # children that it may have left
-        if entry.on_exit is OnExit.SHUTDOWN:
+        if entry.on_exit in (OnExit.SHUTDOWN, OnExit.FINISHES):
             raise SupervisorError(what)
         if entry.on_exit is OnExit.IGNORE:
             self._tell(f"{what}; going on without it")
@@ -206,15 +216,37 @@ class Supervisor:
 
 
 def command(entry: NodeEntry, parameter_file: Path, log_level: str) -> list[str]:
-    """The command line that runs a node with this Python interpreter."""
-    remaps = ["-r", f"__node:={entry.name}"]
+    """The command line that runs a node: PAD's with this Python interpreter, a vendor's as installed.
+
+    Raises:
+        SupervisorError: a vendor's executable is not installed.
+    """
+    remaps = [] if entry.own_name else ["-r", f"__node:={entry.name}"]
     if entry.namespace.strip("/"):
         remaps += ["-r", f"__ns:=/{entry.namespace.strip('/')}"]
-    return [
-        *(sys.executable, "-m", entry.module, "--ros-args"),
-        *remaps,
-        *("--params-file", str(parameter_file), "--log-level", f"{entry.name}:={log_level}"),
-    ]
+    for old, new in entry.remappings:
+        remaps += ["-r", f"{old}:={new}"]
+    files = [word for path in (*entry.parameter_files, str(parameter_file)) for word in ("--params-file", path)]
+    start = [sys.executable, "-m", entry.module] if entry.module else [_executable(entry)]
+    return [*start, *entry.arguments, "--ros-args", *remaps, *files, "--log-level", f"{entry.name}:={log_level}"]
+
+
+def _executable(entry: NodeEntry) -> str:
+    """Where a package has installed an executable."""
+    prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    for prefix in prefixes:
+        path = Path(prefix) / "lib" / entry.package / entry.executable
+        if os.access(path, os.X_OK):
+            return str(path)
+    package = entry.package.replace("_", "-")
+    raise SupervisorError(
+        f"{entry.name} needs {entry.executable} of the ROS package {entry.package}, which is not installed: "
+        f"on a ROS host apt install ros-jazzy-{package}, and source /opt/ros/jazzy/setup.bash"
+    )
+
+
+def _has_finished(entry: NodeEntry, process: ManagedProcess) -> bool:
+    return entry.on_exit is OnExit.FINISHES and process.returncode() == 0
 
 
 def _obituary(entry: NodeEntry, process: ManagedProcess, when: str) -> str:

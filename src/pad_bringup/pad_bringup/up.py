@@ -1,4 +1,4 @@
-"""The node graph until it is stopped: what `pad up` does, the same as the launch files."""
+"""A node graph until it is stopped: what `pad up` and `pad replay` do, the same as the launch files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pad_bringup import names
 from pad_bringup.errors import EpisodeError
+from pad_bringup.graph import Use
 from pad_bringup.running import RunningGraph, running_graph
 
 
@@ -15,6 +16,7 @@ def run_up(
     values: Mapping[str, str],
     logs: Path,
     *,
+    use: Use = Use.RUN,
     start: bool = False,
     seconds: float | None = None,
     tell: Callable[[str], None],
@@ -22,6 +24,7 @@ def run_up(
     """Run the graph until Ctrl-C, or for `seconds` of real time.
 
     values: graph arguments, name -> text.
+    use: what the graph is for.
     start: also find the keypoints and enable the gate, so that the arms move.
     tell: gets every line for people.
 
@@ -29,19 +32,28 @@ def run_up(
         GraphError, SupervisorError: it cannot start, or a node that it needs has stopped.
         EpisodeError: the keypoints were not found or the gate refused.
     """
-    with running_graph(values, logs, own_domain=False, tell=tell) as running:
+    with running_graph(values, logs, use=use, own_domain=False, restart=True, tell=tell) as running:
         tell(f"{len(running.graph.nodes)} nodes are up after {running.start_seconds:.1f} s; logs in {logs}")
         tell(f"ROS domain {running.domain}: {', '.join(entry.name for entry in running.graph.nodes)}")
         if running.viewer_url:
             tell(f"live viewer: {running.viewer_url}")
-        if start:
+        recorder = next((e for e in running.graph.nodes if e.name == names.RECORDER), None)
+        if recorder is not None:
+            tell(f"recording to {recorder.parameters['out']}")
+        if use is Use.RUN and start:
             _start(running)
             tell(f"the arms follow the policy; {names.STOP} stops them")
-        else:
+        elif use is Use.RUN:
             tell(f"the arms stand still: call {names.LOCALISE_KEYPOINTS}, then {names.ENABLE}; or `pad up --start`")
         tell("Ctrl-C ends everything")
         end = None if seconds is None else time.monotonic() + seconds
-        running.supervisor.run(lambda: end is not None and time.monotonic() >= end)
+        supervisor = running.supervisor
+
+        def stopped() -> bool:
+            played = use is Use.REPLAY and not supervisor.runs(names.REPLAY)
+            return played or (end is not None and time.monotonic() >= end)
+
+        supervisor.run(stopped)
 
 
 def _start(running: RunningGraph) -> None:

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from pad_bringup import store
+from pad_bringup import names, store
 from pad_bringup.errors import GraphError
-from pad_bringup.graph import OnExit, arguments, build_graph, resolve
+from pad_bringup.graph import OnExit, Use, arguments, build_graph, resolve
 
 
 @pytest.fixture
@@ -26,8 +26,11 @@ def files(tmp_path, monkeypatch):
     }
 
 
-def test_every_argument_is_described_and_its_default_is_a_choice():
-    for argument in arguments():
+@pytest.mark.parametrize("use", Use)
+def test_every_argument_is_described_and_its_default_is_a_choice(use):
+    declared = arguments(None, use)
+    assert len({argument.name for argument in declared}) == len(declared)
+    for argument in declared:
         assert argument.description.endswith(".") or ":" in argument.description
         assert not argument.choices or argument.default in argument.choices
     assert "task" not in {argument.name for argument in arguments("pour")}
@@ -35,10 +38,17 @@ def test_every_argument_is_described_and_its_default_is_a_choice():
 
 def test_the_simulated_graph(files):
     graph = build_graph(files)
-    names = [entry.name for entry in graph.nodes]
-    assert names == ["sim_cell", "keypoint_tracker", "policy_node", "command_gate", "tamp_server", "viewer"]
+    assert [entry.name for entry in graph.nodes] == [
+        "sim_cell",
+        "keypoint_tracker",
+        "policy_node",
+        "command_gate",
+        "tamp_server",
+        "viewer",
+    ]
     assert graph.node("policy_node").lifecycle
-    assert graph.node("command_gate").on_exit is OnExit.SHUTDOWN
+    assert graph.node("sim_cell").on_exit is OnExit.SHUTDOWN
+    assert graph.node("command_gate").on_exit is OnExit.RESTART
     assert graph.node("policy_node").parameters["use_sim_time"] is True
     assert graph.node("sim_cell").parameters["camera_rate"] == 15.0
     with pytest.raises(GraphError, match="has no node 'x'"):
@@ -57,7 +67,7 @@ def test_arguments_choose_the_nodes(files):
     [
         ({"tsk": "pour"}, "unknown argument 'tsk'; known: task"),
         ({"task": "juggle"}, "there is no task 'juggle'; choices: .*pour"),
-        ({"cell": "moon"}, "cell cannot be 'moon'; choices: sim, none"),
+        ({"cell": "moon"}, "cell cannot be 'moon'; choices: sim, mock, ur5e, none"),
         ({"seed": "x"}, "seed must be a whole number"),
         ({"seed": "-1"}, "seed must be at least 0"),
         ({"camera_rate": "0"}, "camera_rate must be above 0"),
@@ -102,3 +112,60 @@ def test_every_entry_names_a_module_that_exists(files):
 
 def test_resolve_completes_with_defaults():
     assert resolve({})["cell"] == "sim"
+
+
+def test_the_mock_cell_takes_the_simulated_ones_place(files):
+    simulated, mock = (build_graph({**files, "cell": cell}) for cell in ("sim", "mock"))
+    assert [entry.name for entry in mock.nodes][1:] == [entry.name for entry in simulated.nodes][1:]
+    first, second = simulated.nodes[0], mock.nodes[0]
+    assert second.name == "mock_cell" and dict(second.parameters) == dict(first.parameters)
+    assert (second.topics, second.services) == (first.topics, first.services)
+
+
+def test_a_namespace_is_that_of_pads_nodes_only(files):
+    graph = build_graph({**files, "namespace": "lab", "cell": "none", "camera": "realsense"})
+    assert graph.node("policy_node").full_name == "/lab/policy_node"
+    assert graph.node("camera").full_name == "/camera"
+
+
+def test_the_clock_may_be_chosen(files):
+    for chosen, expected in (("auto", True), ("true", True), ("false", False)):
+        graph = build_graph({**files, "use_sim_time": chosen})
+        assert graph.node("command_gate").parameters["use_sim_time"] is expected
+
+
+def test_recording_is_a_node_that_nothing_depends_on(files, tmp_path):
+    graph = build_graph({**files, "record": "true", "record_to": str(tmp_path / "run")})
+    recorder = graph.node("recorder")
+    assert recorder.on_exit is OnExit.IGNORE
+    assert recorder.parameters["out"] == str(tmp_path / "run")
+    assert set(recorder.parameters["topics"]) <= set(names.TOPIC_TYPES)
+    with pytest.raises(GraphError, match=r"record_to: .* exists already"):
+        build_graph({**files, "record": "true", "record_to": str(tmp_path)})
+
+
+def test_the_other_uses(files):
+    bag = files["policy"]
+    parse = {"calibration": files["calibration"], "robot": files["robot"]}
+    assert _named(parse, Use.PARSE) == ["hand_tracker", "demonstration_server", "viewer"]
+    played = {**parse, "bag": bag, "demonstration": files["demonstration"]}
+    assert _named(played, Use.PARSE) == ["replay", "hand_tracker", "demonstration_server", "keypoint_tracker", "viewer"]
+    assert build_graph(played, Use.PARSE).node("hand_tracker").parameters["use_sim_time"] is True
+    augment = {"demonstration": files["demonstration"], "robot": files["robot"], "workers": "3"}
+    assert build_graph(augment, Use.AUGMENT).node("tamp_server").parameters["workers"] == 3
+    assert _named({"bag": bag, "robot": files["robot"]}, Use.REPLAY) == ["replay", "viewer"]
+    rviz = build_graph({"view": "run"}, Use.RVIZ)
+    assert [entry.name for entry in rviz.nodes] == ["robot_state_publisher", "status_markers", "rviz"]
+    assert "<robot" in rviz.node("robot_state_publisher").parameters["robot_description"]
+    with pytest.raises(GraphError, match="replay needs bag:=PATH"):
+        build_graph({"robot": files["robot"]}, Use.REPLAY)
+    with pytest.raises(GraphError, match="parse needs calibration:="):
+        build_graph({"robot": files["robot"]}, Use.PARSE)
+    with pytest.raises(GraphError, match="exclude each other: the recording is the camera"):
+        build_graph({**played, "camera": "realsense"}, Use.PARSE)
+    with pytest.raises(GraphError, match="exclude each other: the cell has a camera"):
+        build_graph({**files, "camera": "realsense"})
+
+
+def _named(values, use):
+    return [entry.name for entry in build_graph(values, use).nodes]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pad_bringup.graph import arguments, build_graph
+from pad_bringup.graph import Use, arguments, build_graph
 from pad_bringup.resources import resource
 
 # Not "launch" itself: the folder of the launch files would pass for a namespace package of that name.
@@ -23,12 +23,19 @@ def load(name):
     return source.get_launch_description(context)
 
 
-@pytest.mark.parametrize(("name", "task"), [("pad.launch.py", None), ("pour.launch.py", "pour")])
-def test_every_argument_is_declared_and_described(name, task):
+@pytest.mark.parametrize(
+    ("name", "task", "use"),
+    [
+        ("pad.launch.py", None, Use.RUN),
+        ("pour.launch.py", "pour", Use.RUN),
+        *((f"{use.value}.launch.py", None, use) for use in Use if use is not Use.RUN),
+    ],
+)
+def test_every_argument_is_declared_and_described(name, task, use):
     declared = [entity for entity in load(name).entities if isinstance(entity, DeclareLaunchArgument)]
-    assert [a.name for a in declared] == [a.name for a in arguments(task)]
+    assert [a.name for a in declared] == [a.name for a in arguments(task, use)]
     assert all(a.description for a in declared)
-    assert {a.name: tuple(a.choices or ()) for a in declared} == {a.name: a.choices for a in arguments(task)}
+    assert {a.name: tuple(a.choices or ()) for a in declared} == {a.name: a.choices for a in arguments(task, use)}
 
 
 def test_nodes_are_those_of_the_graph(tmp_path):

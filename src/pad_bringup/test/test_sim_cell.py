@@ -1,4 +1,4 @@
-"""The cells' nodes, simulated and mock, as real processes over DDS: rates, one stamp per picture set, commands, bad commands, reset, Ctrl-C."""
+"""The nodes of both cells as real processes over DDS: rates, one stamp per picture set, commands, reset, Ctrl-C."""
 
 import os
 import signal

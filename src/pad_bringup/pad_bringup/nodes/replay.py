@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import signal
 import sys
 import time
@@ -21,7 +20,8 @@ from rosbags.typesys import Stores, get_typestore
 from rosgraph_msgs.msg import Clock
 
 from pad_bringup import names
-from pad_bringup.errors import ReplayError
+from pad_bringup.errors import PadBringupError, ReplayError
+from pad_bringup.message_schemas import message_class
 from pad_parse import qos
 
 _CAMERA_TOPICS = (
@@ -117,16 +117,7 @@ class ReplayNode(Node):
         for topic in self.topics:
             if topic not in self._outputs:
                 profile: QoSProfile = qos.CAMERA_OUT if topic.startswith("/camera/") else qos.STATUS
-                self._outputs[topic] = self.create_publisher(_message_class(types[topic]), topic, profile)
-
-
-def _message_class(name: str) -> Any:
-    """The rclpy class of "package/msg/Type"."""
-    package, _, kind = name.split("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), kind)
-    except (ImportError, AttributeError):
-        raise ReplayError(f"message type {name} is not installed; source the workspace that has {package}") from None
+                self._outputs[topic] = self.create_publisher(message_class(types[topic]), topic, profile)
 
 
 def run(args: list[str] | None = None) -> int:
@@ -138,7 +129,7 @@ def run(args: list[str] | None = None) -> int:
         node = ReplayNode()
         count = node.play()
         node.get_logger().info(f"played {count} messages of {node.path}")
-    except ReplayError as error:
+    except PadBringupError as error:
         print(f"replay: {error}", file=sys.stderr)
         return 2
     except Exception as error:

@@ -30,6 +30,7 @@ from pad_augment.errors import PadAugmentError
 from pad_bringup import names
 from pad_bringup.camera_messages import camera_info_message, image_message
 from pad_bringup.cell.cell import Cell
+from pad_bringup.cell.outcome import Outcome
 from pad_bringup.errors import CellError, PadBringupError
 from pad_msgs.msg import CellOutcome, Keypoint, KeypointArray, ObjectPose, ObjectPoseArray
 from pad_msgs.srv import ResetCell
@@ -99,8 +100,8 @@ class CellNode(Node):
         self._color_out = self.create_publisher(Image, names.COLOR_IMAGE, qos.CAMERA_OUT)
         self._info_out = self.create_publisher(CameraInfo, names.COLOR_INFO, qos.CAMERA_OUT)
         self._depth_out = self.create_publisher(Image, names.ALIGNED_DEPTH_IMAGE, qos.CAMERA_OUT)
-        self._true_keypoints_out = self.create_publisher(KeypointArray, "/ground_truth/keypoints", qos.STATUS)
-        self._true_objects_out = self.create_publisher(ObjectPoseArray, "/ground_truth/objects", qos.STATUS)
+        self._true_keypoints_out = self.create_publisher(KeypointArray, names.TRUE_KEYPOINTS, qos.STATUS)
+        self._true_objects_out = self.create_publisher(ObjectPoseArray, names.TRUE_OBJECTS, qos.STATUS)
         for arm, side in enumerate(names.ARMS):
             self.create_subscription(
                 Float64MultiArray, names.arm_command_topic(side), lambda m, a=arm: self._on_arm(a, m), qos.COMMAND
@@ -211,13 +212,13 @@ class CellNode(Node):
         message = CellOutcome(
             seed=self._seed,
             time=self.cell.time,
-            fraction_in_cup=float(outcome.fraction_in_cup),
-            bottle_upright=bool(outcome.bottle_upright),
-            cup_upright=bool(outcome.cup_upright),
             success=bool(outcome.success),
             cause=outcome.cause,
             real_time_factor=self._factor,
         )
+        if isinstance(outcome, Outcome):  # only a pour has a drink
+            message.fraction_in_cup = float(outcome.fraction_in_cup)
+            message.bottle_upright, message.cup_upright = bool(outcome.bottle_upright), bool(outcome.cup_upright)
         message.header.stamp, message.header.frame_id = stamp, names.TASK_FRAME
         self._outcome_out.publish(message)
 

@@ -26,13 +26,19 @@ class FaultyNode(Protocol):
 
 
 def run_node(
-    name: str, make: Callable[[], FaultyNode], errors: tuple[type[Exception], ...] = (PadParseError,)
+    name: str,
+    make: Callable[[], FaultyNode],
+    errors: tuple[type[Exception], ...] = (PadParseError,),
+    args: list[str] | None = None,
 ) -> NoReturn:
-    """Run the node that `make` makes and end the process: with 0 when told to stop, 2 on one of `errors` or a fault."""
+    """Run the node that `make` makes and end the process: with 0 when told to stop, 2 on one of `errors` or a fault.
+
+    args: the command line; None: the process's own.
+    """
     # Not rclpy's handlers: they end the context in another thread, under the feet of whatever is being published.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     code = _run(name, make, errors)
     # At once: threads that are still at work must not meet an interpreter that is being taken down.
     sys.stdout.flush()

@@ -1,0 +1,9 @@
+"""A human shows a task to a camera, live or recorded: `ros2 launch pad_bringup parse.launch.py calibration:=camera.yaml bag:=recording`."""
+
+from pad_bringup.graph import Use
+from pad_bringup.launch_description import graph_description
+
+
+def generate_launch_description():
+    """Every argument of the graph is an argument here; `--show-args` lists them."""
+    return graph_description(use=Use.PARSE)

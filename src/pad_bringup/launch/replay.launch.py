@@ -1,0 +1,9 @@
+"""A recording, played as a live camera, with the viewer: `ros2 launch pad_bringup replay.launch.py bag:=recording`."""
+
+from pad_bringup.graph import Use
+from pad_bringup.launch_description import graph_description
+
+
+def generate_launch_description():
+    """Every argument of the graph is an argument here; `--show-args` lists them."""
+    return graph_description(use=Use.REPLAY)
