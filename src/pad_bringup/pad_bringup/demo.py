@@ -207,7 +207,6 @@ def _distill(options: DemoOptions, run: RunFolder, progress: StageProgress) -> N
     chosen: dict[str, object] = {"seed": options.seed}
     if options.updates is not None:
         chosen["updates"] = options.updates
-        chosen["warmup_updates"] = min(50, options.updates // 10)
     config = TrainingConfig.from_options(**chosen)
     with progress.stage("distill") as update:
         train(

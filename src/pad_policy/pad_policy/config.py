@@ -123,7 +123,7 @@ class TrainingConfig(BaseModel):
     )
     learning_rate: float = Field(3e-3, gt=0, description="peak rate of AdamW; cosine to zero after the warm-up")
     matrix_learning_rate: float = Field(0.02, gt=0, description="peak rate of Muon; the same schedule")
-    warmup_updates: int = Field(50, ge=0, description="updates of linear warm-up")
+    warmup_updates: int = Field(50, ge=0, description="updates of linear warm-up; by default at most a tenth of all")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW weight decay")
     gradient_clip: float = Field(1.0, gt=0, description="largest gradient norm")
     ema_decay: float = Field(0.995, ge=0, lt=1, description="decay of the averaged weights that are saved")
@@ -150,10 +150,16 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_steps(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("objective") == "regression":
-            return {"denoising_steps": 1, **data}
-        return data
+    def _defaults(cls, data: Any) -> Any:
+        """Fill in the defaults that follow from other fields."""
+        if not isinstance(data, dict):
+            return data
+        defaults: dict[str, int] = {}
+        if data.get("objective") == "regression":
+            defaults["denoising_steps"] = 1
+        if str(data.get("updates", "")).isdecimal():
+            defaults["warmup_updates"] = min(50, int(data["updates"]) // 10)
+        return {**defaults, **data}
 
     @model_validator(mode="after")
     def _check(self) -> "TrainingConfig":

@@ -245,6 +245,8 @@ def test_unsuitable_datasets_are_refused(dataset, tmp_path) -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(ConfigError, match="known: episodes, network, size"):
         TrainingConfig.from_options(sise="tiny")
+    assert TrainingConfig.from_assignments(["updates=100"]).warmup_updates == 10
+    assert TrainingConfig().warmup_updates == TrainingConfig(updates=5000).warmup_updates == 50
     with pytest.raises(ConfigError, match="warmup_updates"):
         TrainingConfig.from_options(updates=10, warmup_updates=20)
     with pytest.raises(ConfigError, match="regression answers in one evaluation"):
