@@ -9,7 +9,7 @@ from pathlib import Path
 from pad_bringup import store
 from pad_bringup.resources import share_directory
 
-_SOURCES = ("config/objects", "config/cameras", "config/robots", "description", "tasks")
+_SOURCES = ("config/objects", "config/demonstrations", "config/cameras", "config/robots", "description", "tasks")
 
 
 def synthetic_recording(

@@ -8,7 +8,7 @@ from pad_bringup.cell import Cell
 from pad_bringup.cell.environment import CellEnvironment
 from pad_bringup.cell.open_loop import replay_action
 from pad_bringup.cell.pour_motion import HELD_OBJECTS, default_grasps, pour_motion
-from pad_bringup.cell.scripted import SQUEEZE, scripted_pour
+from pad_bringup.cell.scripted import SQUEEZE, scripted_run
 from pad_parse import geometry
 from pad_policy.environment import Environment
 
@@ -83,7 +83,15 @@ def test_motion_is_smooth_and_tells_its_phase(robot: Robot) -> None:
     still = motion.stamps > motion.stamps[-1] - 0.4
     assert np.ptp(motion.gripper_poses[still, :, :3, 3], axis=0).max() < 0.002
     assert list(dict.fromkeys(motion.phases)) == [
-        "wait", "reach", "approach", "close", "lift", "meet", "pour", "return", "hold",
+        "wait",
+        "reach",
+        "approach",
+        "close",
+        "lift",
+        "meet",
+        "pour",
+        "return",
+        "hold",
     ]
 
 
@@ -93,9 +101,9 @@ def test_motion_does_not_depend_on_the_rate(robot: Robot) -> None:
     np.testing.assert_allclose(slow.gripper_poses, fast.gripper_poses[::2], atol=1e-9)
 
 
-def test_scripted_pour_fills_the_cup(cell: Cell, robot: Robot) -> None:
+def test_scripted_run_fills_the_cup(cell: Cell, robot: Robot) -> None:
     cell.reset({"bottle": (0.03, -0.21, 0.2), "cup": (-0.02, 0.16, -0.2)})
-    run = scripted_pour(cell, robot)
+    run = scripted_run(cell, robot)
     assert run.outcome.success, run.outcome.cause
     assert run.slip < 0.012
     assert run.tracking_error.max() < 0.02

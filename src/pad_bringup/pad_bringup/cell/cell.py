@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
 import mujoco
@@ -11,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pad_augment.kinematics import RobotProfile
 from pad_bringup.cell import scene
-from pad_bringup.cell.objects import load_objects
+from pad_bringup.cell.goals import Goal, State, Verdict, goal_of
+from pad_bringup.cell.objects import DrinkModel, load_objects
 from pad_bringup.cell.outcome import Criteria, Outcome, judge
 from pad_bringup.cell.rendering import RgbdRenderer
 from pad_bringup.errors import CellError
@@ -26,6 +28,9 @@ Placements = Mapping[str, tuple[float, float, float]]
 START_OPENING = 0.10
 """m; opening of the grippers after a reset."""
 _SETTLE_TIME = 0.4
+_APART = 0.12
+"""m between the bases of two objects in drawn placements; closer, a gripper cannot pass between them."""
+_TRIES = 1000
 
 
 class Cell:
@@ -53,7 +58,11 @@ class Cell:
             )
         self.profile = RobotProfile.load(named_or_path(str(profile), "config", "robots"))
         self.camera: Camera = scene.scaled_camera(camera_size)
-        self.criteria = Criteria(**self.template.success)
+        self.goal: Criteria | Goal
+        if self.objects.drink is None:
+            self.goal = goal_of(self.template.success, self.objects)
+        else:
+            self.goal = Criteria(**self.template.success)
         spec = scene.build_spec(task=task, description=self.profile.description, camera=self.camera)
         self.model: mujoco.MjModel = spec.compile()
         self.data = mujoco.MjData(self.model)
@@ -68,16 +77,30 @@ class Cell:
         self._joint_servos = np.array([self.model.actuator(name).id for name in self.joint_names])
         self._filters = self.model.actuator_actadr[self._joint_servos]
         self._finger_servos = np.array([self.model.actuator(name).id for name in self.finger_names])
-        self._balls = np.array([self.model.body(scene.ball_name(k)).id for k in range(self.objects.drink.count)])
+        balls = 0 if self.objects.drink is None else self.objects.drink.count
+        self._balls = np.array([self.model.body(scene.ball_name(k)).id for k in range(balls)], dtype=np.intp)
         self._bodies = {name: self.model.body(scene.body_name(name)).id for name in self.objects.models}
+        self._finger_bodies = [
+            tuple(self.model.joint(name).bodyid[0] for name in (finger, finger.replace("_joint", "_mimic_joint")))
+            for finger in self.finger_names
+        ]
         self._surplus = 0.0
         self._view: CameraView | None = None
         self.reset()
 
     def sample_placements(self, rng: np.random.Generator) -> dict[str, tuple[float, float, float]]:
-        """Object -> (x, y, yaw) drawn evenly from the task's regions; m, rad, task frame."""
+        """Object -> (x, y, yaw) drawn evenly from the task's regions, none too near another; m, rad, task frame.
+
+        Raises:
+            CellError: the regions leave no room for the objects.
+        """
         regions = {name: self.template.objects[name].region for name in self.objects.models}
-        return {n: (rng.uniform(*r.x), rng.uniform(*r.y), rng.uniform(*r.yaw)) for n, r in regions.items()}
+        for _ in range(_TRIES):
+            places = {n: (rng.uniform(*r.x), rng.uniform(*r.y), rng.uniform(*r.yaw)) for n, r in regions.items()}
+            spots = [np.array(place[:2]) for place in places.values()]
+            if all(np.linalg.norm(a - b) >= _APART for a, b in combinations(spots, 2)):
+                return places
+        raise CellError(f"the regions of {self.task} never leave {_APART} m between objects; widen them")
 
     def reset(
         self,
@@ -107,7 +130,8 @@ class Cell:
         for name, (x, y, yaw) in places.items():
             address = self.model.joint(scene.body_name(name)).qposadr[0]
             qpos[address : address + 7] = [x, y, 0.0, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
-        self._place_drink(places[self.objects.drink.container], rng)
+        if self.objects.drink is not None:
+            self._place_drink(self.objects.drink, places[self.objects.drink.container], rng)
         self._surplus = 0.0
         mujoco.mj_step(self.model, self.data, nstep=round(_SETTLE_TIME / scene.TIME_STEP))
         self.data.time = 0.0
@@ -203,10 +227,23 @@ class Cell:
         """(n, 3) m; the balls in the task frame."""
         return self.data.xpos[self._balls].copy()
 
-    def outcome(self) -> Outcome:
+    def holders(self) -> dict[str, frozenset[int]]:
+        """Object -> arms (0 left, 1 right) that clasp it: both their fingers touch it."""
+        bodies = self.model.geom_bodyid[self.data.contact.geom[: self.data.ncon]]
+        touching = {(int(a), int(b)) for pair in bodies for a, b in (pair, pair[::-1])}
+        fingers = list(enumerate(self._finger_bodies))
+        return {
+            name: frozenset(arm for arm, pair in fingers if all((finger, body) in touching for finger in pair))
+            for name, body in self._bodies.items()
+        }
+
+    def outcome(self) -> Outcome | Verdict:
         """The verdict as things stand now."""
         poses = {name: self.object_pose(name) for name in self._bodies}
-        return judge(self.drink(), poses, self.objects.models, self.objects.drink, self.criteria)
+        if isinstance(self.goal, Goal):
+            return self.goal.judge(State(poses, self.holders()), self.objects.models)
+        assert self.objects.drink is not None
+        return judge(self.drink(), poses, self.objects.models, self.objects.drink, self.goal)
 
     def camera_view(self) -> CameraView:
         """A renderer of its own for another thread; make it in that thread."""
@@ -244,8 +281,9 @@ class Cell:
                 if np.hypot(places[a][0] - places[b][0], places[a][1] - places[b][1]) < need:
                     raise CellError(f"{a} and {b} would stand inside each other")
 
-    def _place_drink(self, place: tuple[float, float, float], rng: np.random.Generator | None) -> None:
-        drink = self.objects.drink
+    def _place_drink(
+        self, drink: DrinkModel, place: tuple[float, float, float], rng: np.random.Generator | None
+    ) -> None:
         local = scene.drink_positions(self.objects.models[drink.container], drink)
         if rng is not None:
             local = local + rng.uniform(-1e-4, 1e-4, local.shape)

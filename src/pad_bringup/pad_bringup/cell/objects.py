@@ -1,11 +1,11 @@
-"""The objects of a cell task: solids of revolution with keypoints, read from `config/objects/<task>.yaml`."""
+"""The objects of a cell task: bodies of revolution with keypoints, read from `config/objects/<task>.yaml`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import yaml
@@ -36,15 +36,17 @@ class TextureModel(_Strict):
 class ObjectModel(_Strict):
     """One object; its frame has its origin in the centre of the base, z up.
 
-    mass: kg. wall, floor: m of thickness.
+    form: an open vessel that small things fit into, or a solid thing that fits into vessels.
+    mass: kg. wall, floor: m of thickness; a solid has none.
     outer: (height, outer radius) of the wall from the bottom to the open top, m.
     home: (x, y, yaw) in the task frame, m and rad.
     keypoints: group -> [(azimuth in degrees, height in m)] on the outer surface.
     """
 
+    form: Literal["vessel", "solid"] = "vessel"
     mass: _Positive
-    wall: _Positive
-    floor: _Positive
+    wall: Annotated[float, Field(ge=0)] = 0.0
+    floor: Annotated[float, Field(ge=0)] = 0.0
     outer: Annotated[list[tuple[float, float]], Field(min_length=2)]
     home: tuple[float, float, float]
     texture: TextureModel
@@ -55,6 +57,8 @@ class ObjectModel(_Strict):
         heights = [height for height, _ in self.outer]
         if heights[0] != 0.0 or any(b <= a for a, b in pairwise(heights)):
             raise ValueError("outer must start at height 0 and rise")
+        if (self.wall > 0, self.floor > 0) != (self.form == "vessel",) * 2:
+            raise ValueError("a vessel has a wall and a floor, a solid has neither")
         if min(radius for _, radius in self.outer) <= self.wall:
             raise ValueError("outer radius must exceed the wall")
         return self
@@ -92,10 +96,12 @@ class DrinkModel(_Strict):
 
 class _ObjectsFile(_Strict):
     objects: dict[str, ObjectModel]
-    drink: DrinkModel
+    drink: DrinkModel | None = None
 
     @model_validator(mode="after")
     def _drink_refers_to_objects(self) -> _ObjectsFile:
+        if self.drink is None:
+            return self
         for name in (self.drink.container, self.drink.target):
             if name not in self.objects:
                 raise ValueError(f"drink refers to {name!r}, which is no object")
@@ -106,12 +112,12 @@ class _ObjectsFile(_Strict):
 class TaskObjects:
     """All objects of a task, in the order of the task's keypoints.
 
-    models: by object name. drink: what is poured.
+    models: by object name. drink: what is poured, if anything is.
     """
 
     task: str
     models: dict[str, ObjectModel]
-    drink: DrinkModel
+    drink: DrinkModel | None = None
 
     @cached_property
     def keypoint_objects(self) -> list[str]:

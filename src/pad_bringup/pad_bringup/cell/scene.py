@@ -17,7 +17,7 @@ from pad_augment.description import urdf_text
 from pad_bringup.cell import textures
 from pad_bringup.cell.distractors import Distractor
 from pad_bringup.cell.objects import DrinkModel, ObjectModel, TaskObjects, TextureModel, load_objects
-from pad_bringup.cell.shapes import LABEL_SHARE, TexturedMesh, vessel
+from pad_bringup.cell.shapes import LABEL_SHARE, TexturedMesh, solid, vessel
 from pad_bringup.errors import CellError
 from pad_bringup.resources import resource
 from pad_parse.camera import Camera
@@ -27,7 +27,7 @@ TIME_STEP = 0.002
 ARMS = ("left", "right")
 
 # Contact classes: two geoms touch when the class bit of one is in the other's mask.
-_LEFT, _RIGHT, _FIXED, _OUTSIDE, _WALL, _BALL = 1, 2, 4, 8, 16, 32
+_LEFT, _RIGHT, _FIXED, _OUTSIDE, _WALL, _BALL, _SOLID = 1, 2, 4, 8, 16, 32, 64
 _VISUAL_GROUP, _COLLISION_GROUP = 1, 3
 
 _WALL_SEGMENTS = 14
@@ -104,8 +104,8 @@ def build_spec(
         _add_object(spec, name, model, dynamic=objects_dynamic)
     for k, distractor in enumerate(distractors):
         _add_distractor(spec, k, distractor)
-    if objects_dynamic:
-        _add_drink(spec, objects)
+    if objects_dynamic and objects.drink is not None:
+        _add_drink(spec, objects, objects.drink)
     return spec
 
 
@@ -187,7 +187,7 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
         else:
             geom.group = _COLLISION_GROUP
             geom.contype, geom.conaffinity = 0, 0
-    collider.contype, collider.conaffinity = _FIXED, _LEFT | _RIGHT | _OUTSIDE | _BALL
+    collider.contype, collider.conaffinity = _FIXED, _LEFT | _RIGHT | _OUTSIDE | _BALL | _SOLID
     collider.friction = [0.8, 0.01, 0.001]
     grey = spec.add_material(name="floor", rgba=[0.55, 0.57, 0.58, 1], specular=0.0, shininess=0.0)
     world.add_geom(
@@ -198,7 +198,7 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
         material=grey.name,
         group=_VISUAL_GROUP,
         contype=_FIXED,
-        conaffinity=_BALL | _OUTSIDE,
+        conaffinity=_BALL | _OUTSIDE | _SOLID,
     )
     world.add_geom(
         name="wall",
@@ -237,7 +237,7 @@ def _equip_robots(spec: mujoco.MjSpec) -> None:
     for arm, own, other in (("left", _LEFT, _RIGHT), ("right", _RIGHT, _LEFT)):
         for geom in spec.geoms:
             if geom.name.startswith(f"{arm}_") and geom.group == _COLLISION_GROUP:
-                geom.contype, geom.conaffinity = own, _FIXED | _OUTSIDE | _BALL | other
+                geom.contype, geom.conaffinity = own, _FIXED | _OUTSIDE | _BALL | _SOLID | other
                 geom.friction = [0.6, 0.01, 0.001]
         for finger in (f"{arm}_finger", f"{arm}_finger_mimic"):
             _add_pad_contacts(spec, finger, own)
@@ -274,7 +274,7 @@ def _add_pad_contacts(spec: mujoco.MjSpec, finger: str, own: int) -> None:
     jumps, and held objects creep out of the grip.
     """
     pad = spec.geom(f"{finger}_pad")
-    pad.conaffinity &= ~_OUTSIDE
+    pad.conaffinity &= ~(_OUTSIDE | _SOLID)
     height, length = pad.size[0], pad.size[2]
     # The link's origin lies on the face, which looks against the side that the pad's box is on.
     inwards = -np.sign(pad.pos[1])
@@ -288,7 +288,7 @@ def _add_pad_contacts(spec: mujoco.MjSpec, finger: str, own: int) -> None:
                 group=_COLLISION_GROUP,
                 mass=0.0,
                 contype=0,
-                conaffinity=_OUTSIDE,
+                conaffinity=_OUTSIDE | _SOLID,
                 condim=3,
                 priority=1,
                 friction=[1.3, 0.01, 0.001],
@@ -302,13 +302,16 @@ def _add_object(spec: mujoco.MjSpec, name: str, model: ObjectModel, *, dynamic: 
     body = spec.worldbody.add_body(
         name=body_name(name), pos=[x, y, 0.0], quat=[np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)], mocap=not dynamic
     )
-    _add_vessel_visual(spec, body, name, model)
+    _add_visual(spec, body, name, model)
     if not dynamic:
         return
     body.add_freejoint(name=body_name(name))
     body.explicitinertial = True
-    body.mass, body.ipos, body.inertia = _shell_inertia(model)
-    # Outside: cylinders for grippers and feet for the table, both exact; inside: a ring of boxes for the drink.
+    hollow = model.form == "vessel"
+    body.mass, body.ipos, body.inertia = _shell_inertia(model) if hollow else _solid_inertia(model)
+    own, others = (_OUTSIDE, _OUTSIDE) if hollow else (_SOLID, _SOLID | _WALL)
+    # Outside: cylinders for grippers and feet for the table, both exact; inside: a ring of boxes for what is in there.
+    # Solids fit into vessels: they meet the walls only.
     for k, ((low, low_radius), (high, high_radius)) in enumerate(pairwise(model.outer)):
         radius = min(low_radius, high_radius)
         body.add_geom(
@@ -318,8 +321,8 @@ def _add_object(spec: mujoco.MjSpec, name: str, model: ObjectModel, *, dynamic: 
             pos=[0, 0, (low + high) / 2],
             group=_COLLISION_GROUP,
             mass=0.0,
-            contype=_OUTSIDE,
-            conaffinity=_OUTSIDE,
+            contype=own,
+            conaffinity=others,
             friction=[1.0, 0.01, 0.001],
         )
     foot = 0.004
@@ -332,12 +335,13 @@ def _add_object(spec: mujoco.MjSpec, name: str, model: ObjectModel, *, dynamic: 
             pos=[ring * np.cos(angle), ring * np.sin(angle), foot],
             group=_COLLISION_GROUP,
             mass=0.0,
-            contype=_OUTSIDE,
-            conaffinity=_FIXED,
+            contype=own,
+            conaffinity=_FIXED if hollow else _FIXED | _WALL,
             condim=4,
             friction=[0.8, 0.01, 0.001],
         )
-    _add_inner_walls(body, name, model)
+    if hollow:
+        _add_inner_walls(body, name, model)
 
 
 def _add_inner_walls(body: mujoco.MjsBody, name: str, model: ObjectModel) -> None:
@@ -367,7 +371,7 @@ def _add_inner_walls(body: mujoco.MjsBody, name: str, model: ObjectModel) -> Non
                 group=_COLLISION_GROUP,
                 mass=0.0,
                 contype=_WALL,
-                conaffinity=_BALL,
+                conaffinity=_BALL | _SOLID,
                 condim=1,
             )
     body.add_geom(
@@ -378,7 +382,7 @@ def _add_inner_walls(body: mujoco.MjsBody, name: str, model: ObjectModel) -> Non
         group=_COLLISION_GROUP,
         mass=0.0,
         contype=_WALL,
-        conaffinity=_BALL,
+        conaffinity=_BALL | _SOLID,
         condim=1,
     )
 
@@ -403,9 +407,21 @@ def _shell_inertia(model: ObjectModel) -> tuple[float, list[float], list[float]]
     return model.mass, [0.0, 0.0, float(centre)], [float(across), float(across), float(axial)]
 
 
-def _add_vessel_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, model: ObjectModel) -> None:
+def _solid_inertia(model: ObjectModel) -> tuple[float, list[float], list[float]]:
+    """Mass, centre of mass and principal inertia of a solid body of uniform density, in thin discs."""
+    heights = np.linspace(0.0, model.height, 65)
+    middle, thickness = (heights[1:] + heights[:-1]) / 2, heights[1]
+    radius = np.array([model.radius_at(z) for z in middle])
+    mass = model.mass * radius**2 / np.sum(radius**2)
+    centre = float(np.sum(mass * middle) / model.mass)
+    axial = float(np.sum(mass * radius**2) / 2)
+    across = float(np.sum(mass * (radius**2 / 4 + thickness**2 / 12 + (middle - centre) ** 2)))
+    return model.mass, [0.0, 0.0, centre], [across, across, axial]
+
+
+def _add_visual(spec: mujoco.MjSpec, body: mujoco.MjsBody, name: str, model: ObjectModel) -> None:
     circumference = 2 * np.pi * max(radius for _, radius in model.outer)
-    mesh = vessel(model.outer, model.wall, model.floor)
+    mesh = vessel(model.outer, model.wall, model.floor) if model.form == "vessel" else solid(model.outer)
     _add_labelled_mesh(spec, body, name, mesh, model.texture, circumference, model.height)
 
 
@@ -458,9 +474,8 @@ def _add_labelled_mesh(
     )
 
 
-def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects) -> None:
+def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects, drink: DrinkModel) -> None:
     """Balls that slide without friction or turning: a liquid's grain needs neither, and arches would block the neck."""
-    drink = objects.drink
     for k, position in enumerate(drink_positions(objects.models[drink.container], drink)):
         body = spec.worldbody.add_body(name=ball_name(k))
         home = np.array([*objects.models[drink.container].home[:2], 0.0]) + position

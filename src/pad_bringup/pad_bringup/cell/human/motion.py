@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-from pad_bringup.cell import pour_motion
+from pad_bringup.cell import two_hands
+from pad_bringup.cell.demonstrations import held_objects, human_grasps, task_motion
 from pad_bringup.cell.human.errors import MotionError
 from pad_bringup.cell.human.grasp import Grasp, fit_grasp
 from pad_bringup.cell.human.hand import Hand, Side, gripper_pose
@@ -22,10 +23,6 @@ FloatArray = NDArray[np.float64]
 
 SIDES: tuple[Side, Side] = ("left", "right")
 
-_GRASPS = {"cup": (0.062, np.radians(-80), 0.17), "bottle": (0.078, np.radians(55), 0.17)}
-"""Height (m) of thumb and index finger above the base, with the other fingers below them and clear of the table;
-azimuth and downward pitch (rad) of the approach. Further to the side the camera would see more of the hand, but a robot
-arm that repeats the motion runs into a wrist singularity."""
 _START_BACK, _START_UP = 0.17, 0.02
 _START_ROLL = np.radians(55)
 """At the start the palms are turned a little to the table."""
@@ -38,7 +35,7 @@ _CLEARANCE = 0.012
 _RELAXED = 0.5
 """How much of the open hand's bends a hand at rest keeps."""
 _DOWN, _LOOSE, _GONE = 1.3, 2.1, 3.4
-"""s after the end of the pour at which both objects stand on the table, the hands are open, and it is over."""
+"""s after the end of the task at which both objects stand on the table, the hands are open, and it is over."""
 _REST, _STILL = 0.3, 0.3
 """s that the hands rest before they open, and at the end."""
 _DRAW_BACK = 0.12
@@ -92,31 +89,21 @@ def demonstrate(
     put_down: at the end both objects are put on the table and let go.
 
     Raises:
-        MotionError: the demonstrator does not know the task.
+        CellError: nobody knows how to show the task.
+        MotionError: something is to be put down that has been let go.
         GraspError: an object cannot be grasped.
     """
-    if objects.task != "pour":
-        raise MotionError(f"the synthetic human cannot do {objects.task!r}; it can: pour")
-    return _pour(objects, placements, rng, rate, put_down)
-
-
-def _pour(
-    objects: TaskObjects,
-    placements: Mapping[str, tuple[float, float, float]],
-    rng: np.random.Generator,
-    rate: float,
-    put_down: bool,
-) -> HumanMotion:
-    names = pour_motion.HELD_OBJECTS
-    poses = {name: geometry.yaw_pose(*placements[name]) for name in names}
+    names, taken = held_objects(objects.task), human_grasps(objects.task)
+    poses = {name: geometry.yaw_pose(*placements[name]) for name in objects.models}
     fits: list[Grasp] = []
     opened: list[FloatArray] = []
-    grasps: dict[str, pour_motion.Grasp] = {}
+    grasps: dict[str, two_hands.Grasp] = {}
     start = np.empty((2, 4, 4))
     for arm, name in enumerate(names):
         # Objects are round: the hand comes from where it is, whatever way the object is turned.
         yaw = placements[name][2]
-        height, azimuth, pitch = _GRASPS[name]
+        own = taken[name]
+        height, azimuth, pitch = own.height, float(np.radians(own.azimuth)), own.pitch
         level = np.cos(pitch)
         direction = (np.cos(azimuth) * level, np.sin(azimuth) * level, -np.sin(pitch))
         radius = objects.models[name].radius_at(height)
@@ -125,7 +112,7 @@ def _pour(
         opened.append(_cached_grasp(SIDES[arm], radius + _CLEARANCE, height, direction).posture)
         fits.append(fit)
         in_object = geometry.yaw_pose(0.0, 0.0, -yaw) @ fit.gripper_in_object
-        grasps[name] = pour_motion.Grasp(in_object, fit.opening, 1.0)
+        grasps[name] = two_hands.Grasp(in_object, fit.opening, 1.0)
         # At rest the hand points half forwards, from wherever it will grasp.
         resting = poses[name] @ geometry.yaw_pose(0.0, 0.0, _REST_AZIMUTHS[arm] - azimuth - yaw) @ fit.gripper_in_object
         resting[:3, 3] += [0.0, 0.0, _START_UP] - _START_BACK * resting[:3, 2]
@@ -134,9 +121,11 @@ def _pour(
         resting[:3, :3] = resting[:3, :3] @ roll
         start[arm] = resting
     # The "opening" runs from 2 (hand at rest) over 1 (open) to the grasp's own width here; it drives the posture.
-    motion = pour_motion.pour_motion(poses, grasps, start, start_openings=(2.0, 2.0), rate=rate)
+    motion = task_motion(objects, poses, grasps, start, start_openings=(2.0, 2.0), rate=rate)
     if put_down:
-        motion = _put_down(motion, rate)
+        if not motion.held[-1].all():
+            raise MotionError(f"the hands have let go at the end of {objects.task}; there is nothing to put down")
+        motion = _put_down(motion, names, rate)
     count = len(motion.stamps)
     wrists, postures, elbows = np.empty((count, 2, 4, 4)), np.empty((count, 2, 25, 3)), np.empty((count, 2, 3))
     for arm, fit in enumerate(fits):
@@ -160,14 +149,14 @@ def _pour(
     return HumanMotion(motion.stamps, wrists, postures, elbows, motion.object_poses, motion.held, motion.phases)
 
 
-def _put_down(motion: pour_motion.PourMotion, rate: float) -> pour_motion.PourMotion:
+def _put_down(motion: two_hands.TwoHandMotion, names: tuple[str, str], rate: float) -> two_hands.TwoHandMotion:
     """The motion, and after it: both objects sink to the table, the hands open round them and draw back."""
     stamps = np.arange(1, round(_GONE * rate) + 1) / rate
-    sinking = _minimum_jerk(stamps / _DOWN)[:, None]
-    opening = _minimum_jerk((stamps - _DOWN - _REST) / (_LOOSE - _DOWN - _REST))[:, None]
-    leaving = _minimum_jerk((stamps - _LOOSE) / (_GONE - _STILL - _LOOSE))[:, None]
+    sinking = two_hands.minimum_jerk(stamps / _DOWN)[:, None]
+    opening = two_hands.minimum_jerk((stamps - _DOWN - _REST) / (_LOOSE - _DOWN - _REST))[:, None]
+    leaving = two_hands.minimum_jerk((stamps - _LOOSE) / (_GONE - _STILL - _LOOSE))[:, None]
     objects, grippers, openings = {}, [], []
-    for arm, name in enumerate(pour_motion.HELD_OBJECTS):
+    for arm, name in enumerate(names):
         last = motion.object_poses[name][-1]
         down = np.repeat(last[None], len(stamps), axis=0)
         down[:, 2, 3] *= 1 - sinking[:, 0]
@@ -177,7 +166,7 @@ def _put_down(motion: pour_motion.PourMotion, rate: float) -> pour_motion.PourMo
         grippers.append(hand)
         openings.append(motion.openings[-1, arm] + (1.0 - motion.openings[-1, arm]) * opening[:, 0])
     held = np.repeat(stamps[:, None] < _DOWN + _REST, 2, axis=1)
-    return pour_motion.PourMotion(
+    return two_hands.TwoHandMotion(
         np.concatenate([motion.stamps, motion.stamps[-1] + stamps]),
         np.concatenate([motion.gripper_poses, np.stack(grippers, axis=1)]),
         np.concatenate([motion.openings, np.stack(openings, axis=1)]),
@@ -185,12 +174,6 @@ def _put_down(motion: pour_motion.PourMotion, rate: float) -> pour_motion.PourMo
         objects,
         np.concatenate([motion.phases, np.where(stamps < _DOWN, "put down", "let go")]),
     )
-
-
-def _minimum_jerk(s: FloatArray) -> FloatArray:
-    """Smooth step from 0 to 1 over s in [0, 1]; constant outside."""
-    s = np.clip(s, 0.0, 1.0)
-    return s**3 * (10 - 15 * s + 6 * s**2)
 
 
 @lru_cache(maxsize=16)

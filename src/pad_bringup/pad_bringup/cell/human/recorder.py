@@ -91,7 +91,7 @@ def record_demonstration(
 
     Raises:
         RecorderError: senseless size or rate, or `out_dir` is something else, or cannot be written.
-        TaskError, CellError, MotionError: unknown task, or no off-screen OpenGL.
+        TaskError, CellError, MotionError: unknown task, nothing to put down, or no off-screen OpenGL.
     """
     out = Path(out_dir)
     if not _FPS_RANGE[0] <= fps <= _FPS_RANGE[1]:

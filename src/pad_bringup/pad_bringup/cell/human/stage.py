@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pad_bringup.cell import scene
 from pad_bringup.cell.human.actor import HandActor
 from pad_bringup.cell.human.motion import SIDES, HumanMotion
-from pad_bringup.cell.objects import TaskObjects
+from pad_bringup.cell.objects import DrinkModel, TaskObjects
 from pad_bringup.cell.rendering import RgbdRenderer
 from pad_parse import geometry
 from pad_parse.camera import Camera
@@ -70,9 +70,11 @@ class Stage:
             actor.bind(self._model)
         joints = {name: self._model.joint(scene.body_name(name)) for name in objects.models}
         self._addresses = {name: (int(j.qposadr[0]), int(j.dofadr[0])) for name, j in joints.items()}
-        self._balls = np.array([self._model.body(scene.ball_name(k)).id for k in range(objects.drink.count)])
+        balls = 0 if objects.drink is None else objects.drink.count
+        self._balls = np.array([self._model.body(scene.ball_name(k)).id for k in range(balls)], dtype=np.intp)
         self._renderer = RgbdRenderer(self._model, scene.CAMERA, camera.width, camera.height)
-        self._pour_in()
+        if objects.drink is not None:
+            self._pour_in(objects.drink)
 
     def shots(self) -> Iterator[Shot]:
         """The whole motion, shot by shot, from its first sample; to be used once."""
@@ -94,8 +96,7 @@ class Stage:
         """Free the graphics context."""
         self._renderer.close()
 
-    def _pour_in(self) -> None:
-        drink = self._objects.drink
+    def _pour_in(self, drink: DrinkModel) -> None:
         container = self._motion.objects[drink.container][0]
         points = geometry.transform_points(
             container, scene.drink_positions(self._objects.models[drink.container], drink)

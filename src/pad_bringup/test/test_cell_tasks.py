@@ -1,0 +1,101 @@
+"""Tasks of the cell beside pour: what their data say, that a script does them in physics, and what is no success."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from pad_augment.kinematics import Robot
+from pad_bringup.cell import Cell
+from pad_bringup.cell.demonstrations import (
+    DemonstrationModel,
+    gripper_grasps,
+    held_objects,
+    load_demonstration,
+    task_motion,
+)
+from pad_bringup.cell.goals import Goal, State, goal_of
+from pad_bringup.cell.objects import load_objects
+from pad_bringup.cell.scripted import scripted_run
+from pad_bringup.errors import CellError
+from pad_bringup.resources import share_directory
+from pad_parse import geometry
+from pad_parse.task import TaskSpec
+
+TASKS = sorted(path.stem for path in (share_directory() / "config" / "demonstrations").glob("*.yaml"))
+NOBODY: frozenset[int] = frozenset()
+LEFT, RIGHT = frozenset({0}), frozenset({1})
+
+
+def end_state(task: str) -> State:
+    """Where the demonstration leaves the objects, and who holds them."""
+    objects = load_objects(task)
+    places = {name: geometry.yaw_pose(*model.home) for name, model in objects.models.items()}
+    starts = np.stack([geometry.yaw_pose(-0.2, y, 0.0, 0.2) for y in (0.3, -0.3)])
+    motion = task_motion(objects, places, gripper_grasps(objects), starts)
+    holders = dict.fromkeys(objects.models, NOBODY)
+    for arm, name in enumerate(held_objects(task)):
+        holders[name] = frozenset({arm}) if motion.held[-1, arm] else NOBODY
+    return State({name: poses[-1] for name, poses in motion.object_poses.items()}, holders)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_script_does_the_task_in_physics(task: str) -> None:
+    cell = Cell(task)
+    robot = Robot(cell.profile)
+    cell.reset()
+    assert not cell.outcome().success
+    run = scripted_run(cell, robot)
+    assert run.outcome.success, run.outcome.cause
+    assert run.tracking_error.max() < 0.02
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_end_that_is_shown_is_a_success(task: str) -> None:
+    objects, state = load_objects(task), end_state(task)
+    goal = goal_of(TaskSpec.load(task).success, objects)
+    assert goal.judge(state, objects.models).success
+    everywhere_free = replace(state, holders=dict.fromkeys(objects.models, NOBODY))
+    assert not goal.judge(everywhere_free, objects.models).success
+
+
+@pytest.mark.parametrize(("task", "thing", "vessel"), [("trash_in_bin", "trash", "bin")])
+def test_near_misses_are_no_success(task: str, thing: str, vessel: str) -> None:
+    objects, state = load_objects(task), end_state(task)
+    goal = goal_of(TaskSpec.load(task).success, objects)
+
+    def cause(poses: dict[str, np.ndarray] = {}, holders: dict[str, frozenset[int]] = {}) -> str:  # noqa: B006
+        verdict = goal.judge(State({**state.poses, **poses}, {**state.holders, **holders}), objects.models)
+        assert not verdict.success
+        return verdict.cause
+
+    over = state.poses[vessel] @ geometry.yaw_pose(0.0, 0.0, 0.0, 0.75 * objects.models[vessel].height)
+    assert "is not in" in cause({thing: over})
+    across = over.copy()
+    across[:3, :3] = geometry.rotation_exp(np.array([1.5, 0.0, 0.0]))
+    assert "is not in" in cause({thing: across})
+    assert "is not in" in cause({thing: geometry.yaw_pose(*state.poses[vessel][:2, 3] + [0.0, 0.07], 0.0)})
+    assert "still held" in cause(holders={thing: RIGHT})
+    tipped = state.poses[vessel].copy()
+    tipped[:3, :3] = geometry.rotation_exp(np.array([0.5, 0.0, 0.0]))
+    assert "tilted" in cause({vessel: tipped, thing: tipped @ geometry.yaw_pose(0.0, 0.0, 0.0, 0.006)})
+
+
+def test_goals_and_demonstrations_name_what_is_wrong() -> None:
+    objects = load_objects("trash_in_bin")
+    for success, message in (
+        ({}, "does not say when it is done"),
+        ({"inside": {"trash": "cup"}}, "'cup'; its objects are bin, trash"),
+        ({"inside": {"bin": "trash"}}, "which is no vessel"),
+        ({"insides": {}}, "known conditions: inside"),
+    ):
+        with pytest.raises(CellError, match=message):
+            goal_of(success, objects)
+    with pytest.raises(CellError, match="nobody knows how to show"):
+        load_demonstration("juggle")
+    shown = load_demonstration("trash_in_bin").model_dump()
+    shown["hands"]["left"]["carry"][0]["at"] = 1.0
+    with pytest.raises(ValueError, match="when the hand has closed"):
+        DemonstrationModel.model_validate(shown)
+    assert Goal.model_validate(yaml.safe_load("held: [bin]")).held == ("bin",)
