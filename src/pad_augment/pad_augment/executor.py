@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import Any, Protocol
 
 from pad_augment.errors import ConfigError, GenerationError
@@ -44,13 +45,15 @@ class ProcessExecutor:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self._context = multiprocessing.get_context("forkserver")
+        # What every worker needs is imported once, by the server that they are forked from, while work is prepared.
+        self._context.set_forkserver_preload(["pad_augment.generator", "pad_augment.planning.roboplan"])
+        forkserver.ensure_running()
 
     def run(self, work: Callable[[int], Any], first: int, count: int) -> Generator[Any, None, None]:
         """See `Executor.run`."""
-        context = multiprocessing.get_context("forkserver")
-        # What every worker needs is imported once, by the server that they are forked from.
-        context.set_forkserver_preload(["pad_augment.generator"])
-        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start, initargs=(work, os.getpid()))
+        start = (work, os.getpid())
+        pool = ProcessPoolExecutor(self.workers, mp_context=self._context, initializer=_start, initargs=start)
         try:
             waiting: deque[Future[Any]] = deque()
             submitted = first
