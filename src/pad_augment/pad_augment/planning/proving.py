@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from pad_augment.kinematics import Robot
 from pad_augment.planning.certificate import Certifier
-from pad_augment.planning.dynamics import limit_ratios
+from pad_augment.planning.dynamics import limit_ratios, limit_ratios_of_many
 from pad_augment.planning.following import as_asked, follow, split, stretch_of, too_fast
 from pad_augment.planning.interface import Body, Failure, Plan, PlanFailure, PlanRequest, Shape, Stretch
 from pad_augment.planning.shortest_time import shortest_motion
@@ -213,14 +213,15 @@ class ProvingPlanner(ABC):
 
     def _find_jumps(self, request: PlanRequest, parts: list[FloatArray], blocked: dict[int, PlanFailure]) -> None:
         """Free stretches in which an arm turns over into another posture: slowing down does not help there."""
-        for index, stretch in enumerate(request.stretches):
-            if not stretch.free or index in blocked:
-                continue
-            joints = parts[index]
-            if request.shortest is not None:
-                joints = np.concatenate([_before(parts, index), joints])
-            velocity, acceleration = limit_ratios(self._robot, joints, self._rate_hz)
-            if max(velocity.max(), acceleration.max()) > _HASTE:
+        free = [i for i, stretch in enumerate(request.stretches) if stretch.free and i not in blocked]
+        if not free:
+            return
+        before = [_before(parts, index) if request.shortest is not None else parts[index][:0] for index in free]
+        ways = [np.concatenate([start, parts[index]]) for start, index in zip(before, free, strict=True)]
+        lengths = [len(way) for way in ways]
+        ratios = limit_ratios_of_many(self._robot, np.concatenate(ways), lengths, self._rate_hz, [False] * len(ways))
+        for index, excess in zip(free, split(np.maximum(*ratios), lengths), strict=True):
+            if excess.max() > _HASTE:
                 blocked[index] = PlanFailure(Failure.VELOCITY, index, f"an arm turns over in stretch {index}", _HASTE)
 
     def _refuse_haste(self, stretches: list[Stretch], parts: list[FloatArray], blocked: Mapping[int, object]) -> None:
