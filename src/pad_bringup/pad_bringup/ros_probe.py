@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
 from pad_bringup.errors import SupervisorError
 from pad_bringup.graph import NodeEntry
 from pad_bringup.session import Session
+
+_ANSWER = 3.0  # s
+_LOADING = 20.0  # s; configuring loads and warms up
+
+
+class NoAnswerError(SupervisorError):
+    """Nobody answered in time."""
 
 
 class RosProbe:
@@ -40,15 +49,22 @@ class RosProbe:
         Raises:
             SupervisorError: a transition failed or nobody answered within `timeout` seconds.
         """
-        state = self._state(entry, timeout)
-        if state == State.PRIMARY_STATE_UNCONFIGURED:
-            self.transition(entry, Transition.TRANSITION_CONFIGURE, timeout)
-            state = self._state(entry, timeout)
-        if state == State.PRIMARY_STATE_INACTIVE:
-            self.transition(entry, Transition.TRANSITION_ACTIVATE, timeout)
-            state = self._state(entry, timeout)
-        if state != State.PRIMARY_STATE_ACTIVE:
-            raise SupervisorError(f"{entry.name} could not be activated (lifecycle state {state}); see its log")
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                state = self.state(entry, _ANSWER)
+                if state == State.PRIMARY_STATE_UNCONFIGURED:
+                    self.transition(entry, Transition.TRANSITION_CONFIGURE, _LOADING)
+                elif state == State.PRIMARY_STATE_INACTIVE:
+                    self.transition(entry, Transition.TRANSITION_ACTIVATE, _LOADING)
+                elif state == State.PRIMARY_STATE_ACTIVE:
+                    return
+                else:
+                    raise SupervisorError(f"{entry.name} could not be activated (lifecycle state {state}); see its log")
+            except NoAnswerError:
+                # Of a node that has been started again, the dead predecessor may have been asked.
+                if time.monotonic() > deadline:
+                    raise
 
     def transition(self, entry: NodeEntry, transition: int, timeout: float) -> None:
         """Make one transition (a constant of lifecycle_msgs/Transition).
@@ -61,17 +77,22 @@ class RosProbe:
         try:
             request = ChangeState.Request()
             request.transition.id = transition
-            answer = self._session.call(client, request, timeout, SupervisorError)
+            answer = self._session.call(client, request, timeout, NoAnswerError)
         finally:
             node.destroy_client(client)
         if not answer.success:
             raise SupervisorError(f"{entry.name} refused the lifecycle transition {transition}; see its log")
 
-    def _state(self, entry: NodeEntry, timeout: float) -> int:
+    def state(self, entry: NodeEntry, timeout: float) -> int:
+        """The primary state of a managed node (a constant of lifecycle_msgs/State).
+
+        Raises:
+            NoAnswerError: nobody answered within `timeout` seconds.
+        """
         node = self._session.node
         client = node.create_client(GetState, f"{entry.full_name}/get_state")
         try:
-            answer = self._session.call(client, GetState.Request(), timeout, SupervisorError)
+            answer = self._session.call(client, GetState.Request(), timeout, NoAnswerError)
         finally:
             node.destroy_client(client)
         return int(answer.current_state.id)
