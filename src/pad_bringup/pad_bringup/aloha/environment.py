@@ -9,34 +9,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pad_augment.kinematics import Robot
-from pad_bringup.aloha.simulation import CONTROL_PERIOD, EPISODE_STEPS, FULL_REWARD, AlohaSimulation
+from pad_bringup.aloha.simulation import CONTROL_PERIOD, EPISODE_STEPS, FULL_REWARD, READY_STEPS, AlohaSimulation
 from pad_parse.demonstration import KeypointState
 from pad_parse.task import TaskSpec
 from pad_policy.environment import JointMeasurement, KeypointObservation
 
 FloatArray = NDArray[np.float64]
 
+# By the best reward: what is missing, and the stage of the task that it is missing in.
 _CAUSES = {
-    0: "the right gripper never touched the cube",
-    1: "the cube was not lifted",
-    2: "the left gripper did not take the cube",
-    3: "the left gripper touched the cube, but it lay on the table",
+    0: ("missed grasp", "the right gripper never touched the cube", "pick"),
+    1: ("missed grasp", "the cube was not lifted", "pick"),
+    2: ("missed hand-over", "the left gripper did not touch the cube", "take_over"),
+    3: ("dropped", "the left gripper touched the cube only as it lay on the table", "take_over"),
 }
 
 
 @dataclass(frozen=True)
 class AlohaOutcome:
-    """success: gym-aloha gave its full reward within its episode. cause: what was missing, in words."""
+    """success: gym-aloha gave its full reward within its episode. cause, detail, stage: what was missing, and where."""
 
     success: bool
-    cause: str
+    cause: str = ""
+    detail: str = ""
+    stage: str = ""
 
 
 class AlohaEnvironment:
     """`pad_policy.environment.Environment` on gym-aloha's TransferCube.
 
     It takes one action every 20 ms: commands in between wait for the next one. Its clock goes on over resets.
+
+    Attributes:
+        episode_time: s from a reset until gym-aloha ends the episode.
     """
+
+    episode_time = (EPISODE_STEPS - READY_STEPS) * CONTROL_PERIOD
 
     def __init__(self, simulation: AlohaSimulation, robot: Robot, task: TaskSpec) -> None:
         self.simulation = simulation
@@ -75,11 +83,4 @@ class AlohaEnvironment:
     def outcome(self) -> AlohaOutcome:
         """The verdict as things stand now: once the full reward is given, it stays."""
         best = self.simulation.best_reward
-        if best == FULL_REWARD:
-            return AlohaOutcome(True, "")
-        return AlohaOutcome(False, _CAUSES[best])
-
-    @property
-    def time_left(self) -> float:
-        """s until gym-aloha ends the episode."""
-        return (EPISODE_STEPS - self.simulation.steps) * CONTROL_PERIOD
+        return AlohaOutcome(True) if best == FULL_REWARD else AlohaOutcome(False, *_CAUSES[best])

@@ -55,6 +55,7 @@ class AlohaSimulation:
     Scene, reward and placements are gym-aloha's own; only the images that it renders in every step are left out.
 
     Attributes:
+        physics: dm_control's.
         steps: actions of this episode so far.
         reward: of the last action.
         best_reward: highest so far within `EPISODE_STEPS`.
@@ -74,8 +75,8 @@ class AlohaSimulation:
             def get_observation(self, physics: Any) -> dict[str, Any]:
                 return {"qpos": self.get_qpos(physics)}
 
-        physics = mujoco.Physics.from_xml_path(str(ASSETS_DIR / "bimanual_viperx_transfer_cube.xml"))
-        self._env = control.Environment(physics, WithoutImages(), float("inf"), control_timestep=DT)
+        self.physics = mujoco.Physics.from_xml_path(str(ASSETS_DIR / "bimanual_viperx_transfer_cube.xml"))
+        self._env = control.Environment(self.physics, WithoutImages(), float("inf"), control_timestep=DT)
         self._points_in_cube = np.array([k.position_in_object for k in task.keypoints], dtype=np.float64)
         self.steps = self.reward = self.best_reward = 0
 
@@ -89,7 +90,7 @@ class AlohaSimulation:
         self.steps = self.reward = self.best_reward = 0
 
     def get_ready(self, joints: FloatArray, opening: float) -> None:
-        """Go from gym-aloha's start to joints (12,) rad, both grippers `opening` m open: the episode's first actions."""
+        """The episode's first actions: to joints (12,) rad, both grippers `opening` m open."""
         start = self.joints
         for share in np.linspace(0.0, 1.0, READY_STEPS - _STANDING_STEPS + 1)[1:]:
             self.step(start + share * (joints - start), np.full(2, opening))
@@ -107,17 +108,17 @@ class AlohaSimulation:
     @property
     def joints(self) -> FloatArray:
         """(12,) rad, measured."""
-        return np.array(self._env.physics.data.qpos[_JOINTS])
+        return np.array(self.physics.data.qpos[_JOINTS])
 
     @property
     def openings(self) -> FloatArray:
         """(2,) m, measured."""
-        return np.maximum(2 * (np.array(self._env.physics.data.qpos[_FINGERS]) - _FINGERS_MEET), 0.0)
+        return np.maximum(2 * (np.array(self.physics.data.qpos[_FINGERS]) - _FINGERS_MEET), 0.0)
 
     @property
     def cube(self) -> FloatArray:
         """(4, 4) the cube's pose; its frame is in the middle of its base."""
-        placed = np.array(self._env.physics.data.qpos[16:23])
+        placed = np.array(self.physics.data.qpos[16:23])
         pose = geometry.make_pose(geometry.from_quaternion_xyzw(placed[[4, 5, 6, 3]]), placed[:3])
         return np.asarray(_WORLD_TO_TASK @ pose @ _CUBE_BASE)
 
@@ -129,7 +130,7 @@ class AlohaSimulation:
     @property
     def touches(self) -> tuple[bool, bool]:
         """Whether the left and the right fingers touch the cube."""
-        physics = self._env.physics
+        physics = self.physics
         names = set()
         for contact in physics.data.contact[: physics.data.ncon]:
             pair = {physics.model.id2name(int(geom), "geom") for geom in (contact.geom1, contact.geom2)}
