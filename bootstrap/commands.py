@@ -6,6 +6,7 @@ OWN = ("setup", "doctor", "test")  # what the bootstrap does by itself
 CLI = {
     "demo": "the main job: demonstration, parse, augment, distill, run in the cell, report   (./pad demo pour)",
     "annotate": "click and name the keypoints of a recording in the browser",
+    "calibrate": "where the camera is, from images of a printed board",
     "parse": "recording -> demonstration (.demo.h5)",
     "augment": "demonstration -> dataset of many demonstrations",
     "distill": "dataset -> policy folder",

@@ -10,6 +10,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 # What may use ROS, next to the nodes themselves.
 ROS_SIDE = {
     "pad_parse.qos",
+    "pad_bringup.calibration.live",
     "pad_bringup.camera_messages",
     "pad_bringup.episodes",
     "pad_bringup.launch_description",

@@ -159,6 +159,104 @@ def annotate(
 
 
 @app.command()
+def calibrate(
+    source: Annotated[
+        Path | None, typer.Argument(help="Image, folder of images or recording; without it the live camera's topics.")
+    ] = None,
+    board: Annotated[str, typer.Option(help="charuco, apriltag, or the YAML file of your own.")] = "charuco",
+    board_pose: Annotated[
+        str | None,
+        typer.Option(
+            help="The board's pose in the task frame: X,Y,Z,ROLL,PITCH,YAW (m, degrees). Its origin: the lower left "
+            "corner of the pattern, x to the right, y up, z out of the paper."
+        ),
+    ] = None,
+    arm: Annotated[str | None, typer.Option(help="left or right: this arm's gripper holds the board.")] = None,
+    robot: RobotOption = "ur5e_pair",
+    camera: Annotated[
+        Path | None, typer.Option(help="Camera YAML with the intrinsics, where images lack them.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Camera file to write (--check: to read); without it this machine's.")
+    ] = None,
+    views: Annotated[int, typer.Option(help="Most views to take of a recording or live.", min=1, max=200)] = 15,
+    max_pixels: Annotated[float, typer.Option(help="Residual (px) above which it is refused.", min=0.05, max=10)] = 1.0,
+    max_mm: Annotated[float, typer.Option(help="Residual on the board (mm) above which it is refused.", min=0.1)] = 2.0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Calibrate nothing: draw the task frame on SOURCE, or on the live image.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Where the image with the task frame goes (.png); without it beside the file.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Live: end after this many seconds.", min=1)] = None,
+    print_board: Annotated[
+        Path | None, typer.Option(help="Only write the board in true size, to be printed (.pdf or .png).")
+    ] = None,
+    paper: Annotated[str, typer.Option(help="--print-board: a4, a3, a2 or letter.")] = "a4",
+    as_json: Json = False,
+) -> None:
+    """Where the camera is in the task frame: from a board at a known pose, or in a gripper (--arm)."""
+    from pad_bringup import store
+    from pad_bringup.calibration.board import Board
+    from pad_bringup.calibration.calibrate import Limits, check_picture
+    from pad_bringup.calibration.calibrate import calibrate as solve
+    from pad_bringup.calibration.overlay import save_picture
+    from pad_bringup.calibration.printing import print_board as write_board
+    from pad_bringup.calibration.views import Method, read_views
+    from pad_parse.camera import Camera
+
+    used = Board.load(board)
+    if print_board is not None:
+        write_board(used, print_board, paper)
+        _result({"board": str(print_board.resolve())}, as_json, [f"{used.words}: {print_board}"])
+        return
+    target = out if out is not None else store.calibration_file()
+    shown = picture if picture is not None else target.with_suffix(".check.png")
+    if check:
+        known = Camera.load(target)
+        if source is not None:
+            drawn = check_picture(source, known)
+        else:
+            from pad_bringup.calibration.live import live_check
+
+            drawn = live_check(known, _say, seconds)
+        save_picture(drawn, shown)
+        _result({"picture": str(shown.resolve())}, as_json, [f"the task frame as {target} has it: {shown}"])
+        return
+    method = Method.of(board_pose, arm, robot)
+    intrinsics = None if camera is None else Camera.load(camera)
+    if source is not None:
+        found = read_views(source, used, method, intrinsics, most=views)
+    else:
+        from pad_bringup.calibration.live import live_views
+
+        found = live_views(used, method, views, _say, intrinsics, seconds)
+    result = solve(found, Limits(pixels=max_pixels, millimetres=max_mm), in_hand=method.in_hand)
+    result.save(target)
+    save_picture(result.picture, shown)
+    solution = result.solution
+    values = {
+        "calibration": str(target.resolve()),
+        "picture": str(shown.resolve()),
+        "views": len(result.views),
+        "residual_px": solution.pixels,
+        "residual_mm": solution.millimetres,
+        "uncertainty_mm": solution.uncertainty_mm,
+        "uncertainty_degrees": solution.uncertainty_degrees,
+        "depth_scale": solution.depth_scale,
+        "notes": list(result.notes),
+    }
+    lines = [
+        f"{len(result.views)} views, residual {solution.pixels:.2f} px, {solution.millimetres:.2f} mm; known to "
+        f"{solution.uncertainty_mm:.2f} mm, {solution.uncertainty_degrees:.3f} degrees (one standard deviation)",
+        *(f"note: {note}" for note in result.notes),
+        f"calibration: {target}",
+        f"look at it: {shown}",
+    ]
+    _result(values, as_json, lines)
+
+
+@app.command()
 def parse(
     recording: Annotated[Path, typer.Argument(help="rosbag2, RGB-D folder or video.")],
     task: Annotated[str, typer.Option(help="Name of the task, or its YAML file.")] = "pour",

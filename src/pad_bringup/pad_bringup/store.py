@@ -31,6 +31,11 @@ def cache_home() -> Path:
     return Path(base) / "pad"
 
 
+def calibration_file() -> Path:
+    """The camera file of this machine's real camera, which `pad calibrate` writes; it need not exist."""
+    return data_home() / "camera.yaml"
+
+
 def remember(task: str, results: Results) -> Path:
     """Make `results` the newest ones of `task`; returns the file that says so."""
     path = data_home() / "results" / f"{task}.json"

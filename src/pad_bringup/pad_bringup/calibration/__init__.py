@@ -1,0 +1,1 @@
+"""Where the camera is: its pose in the task frame from images of a printed board."""
