@@ -60,6 +60,8 @@ def build_graph(values: Mapping[str, str] | None = None, use: Use = Use.RUN) -> 
     common = Common(given, _robot(given["robot"]), sim_time)
     builders = {Use.RUN: _run, Use.PARSE: _parse, Use.AUGMENT: _augment, Use.REPLAY: _replay, Use.RVIZ: _rviz}
     nodes = builders[use](common)
+    if given.get("move_group") == "true":
+        nodes.append(common.move_group())
     if given.get("viewer") == "true":
         nodes.append(common.viewer())
     if given.get("record") == "true":

@@ -68,6 +68,10 @@ _DECLARED: tuple[tuple[tuple[Use, ...], Argument], ...] = (
         (Use.AUGMENT,),
         Argument("planner", "auto", "Planner; auto: moveit where it is installed, else roboplan.", PLANNERS),
     ),
+    (
+        (Use.RUN, Use.AUGMENT),
+        Argument("move_group", "false", "Whether to start MoveIt's move_group too (a ROS host with MoveIt).", _SWITCH),
+    ),
     ((Use.AUGMENT,), Argument("workers", "0", "Processes that generate a dataset; 0: one per core.")),
     ((Use.AUGMENT,), Argument("options", "", "NAME=VALUE of the generator, separated by spaces.")),
     ((Use.PARSE,), Argument("bag", "", "Recording (rosbag2) that is played as the camera; empty: a live camera.")),

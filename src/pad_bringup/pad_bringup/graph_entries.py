@@ -11,6 +11,7 @@ from pad_bringup import names, store
 from pad_bringup.errors import GraphError
 from pad_bringup.graph_arguments import positive, whole
 from pad_bringup.graph_types import NodeEntry, OnExit, ParameterValue
+from pad_bringup.moveit_setup import move_group_parameters
 from pad_bringup.resources import resource
 
 RECORDED_TOPICS = (
@@ -214,6 +215,18 @@ class Common:
             parameters={"robot_description": description, **self._clock},
             on_exit=OnExit.RESTART,
             topics=(names.ROBOT_DESCRIPTION,),
+        )
+
+    def move_group(self) -> NodeEntry:
+        """MoveIt for RViz and for people's own requests; PAD's planner has its own inside tamp_server."""
+        return NodeEntry(
+            name="move_group",
+            package="moveit_ros_move_group",
+            executable="move_group",
+            module="",
+            parameters={**move_group_parameters(self.robot), **self._clock},
+            on_exit=OnExit.RESTART,
+            own_name=True,
         )
 
     def rviz(self, view: str) -> NodeEntry:

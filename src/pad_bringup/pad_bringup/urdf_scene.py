@@ -116,7 +116,7 @@ def _joint(element: ElementTree.Element) -> _Joint:
         parent=parent.get("link", ""),
         child=child.get("link", ""),
         kind=kind if kind in ("revolute", "continuous", "prismatic") else "fixed",  # type: ignore[arg-type]
-        origin=_origin(element),
+        origin=origin(element),
         axis=np.array(_numbers(axis.get("xyz", "1 0 0")) if axis is not None else [1.0, 0, 0]),
         driver=element.get("name", "") if mimic is None else mimic.get("joint", ""),
         multiplier=1.0 if mimic is None else float(mimic.get("multiplier", 1.0)),
@@ -145,7 +145,7 @@ def _shape(
         mesh.apply_scale(_numbers(kind.get("scale", "1 1 1")))
     else:
         return None
-    mesh.apply_transform(_origin(visual))
+    mesh.apply_transform(origin(visual))
     material = visual.find("material")
     colour = _GREY
     if material is not None:
@@ -154,13 +154,14 @@ def _shape(
     return Shape(link, np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32), colour)
 
 
-def _origin(element: ElementTree.Element) -> NDArray[np.float64]:
-    origin = element.find("origin")
-    if origin is None:
+def origin(element: ElementTree.Element) -> NDArray[np.float64]:
+    """The pose (4, 4) in an element's <origin>; the identity without one."""
+    found = element.find("origin")
+    if found is None:
         return np.eye(4)
-    roll, pitch, yaw = _numbers(origin.get("rpy", "0 0 0"))
+    roll, pitch, yaw = _numbers(found.get("rpy", "0 0 0"))
     rotation = trimesh.transformations.euler_matrix(roll, pitch, yaw, "sxyz")[:3, :3]
-    return geometry.make_pose(rotation, np.array(_numbers(origin.get("xyz", "0 0 0"))))
+    return geometry.make_pose(rotation, np.array(_numbers(found.get("xyz", "0 0 0"))))
 
 
 def _colour(material: ElementTree.Element) -> tuple[int, int, int]:
