@@ -470,22 +470,66 @@ def distill(
 @app.command()
 def evaluate(
     policy: Annotated[Path, typer.Argument(help="Policy folder.")],
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="state: true keypoints with a tracker's errors; vision: through the camera; both as fast "
+            "as it goes. graph: the node graph in real time."
+        ),
+    ] = "state",
     episodes: Annotated[int, typer.Option(help="Placements to try.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the first placement.", min=0)] = 1000,
+    workers: Annotated[int, typer.Option(help="Processes (state, vision); 0: one per core.", min=0)] = 0,
+    disturb: Annotated[
+        bool, typer.Option("--disturb", help="An object is moved 10 cm by hand while the arms reach for it.")
+    ] = False,
+    clips: Annotated[Path | None, typer.Option(help="Folder for a video of every failure and one success.")] = None,
+    demonstration: Annotated[
+        Path | None,
+        typer.Option(help="Demonstration whose keypoints are looked for (vision, graph) and open_loop replays."),
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="Also try open_loop or nearest_neighbour on the same placements; repeatable."),
+    ] = None,
+    dataset: Annotated[Path | None, typer.Option(help="Dataset whose demonstrations baselines replay.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File for all results (.json).")] = None,
+    time_limit: Annotated[float, typer.Option(help="Simulated seconds after which an episode has failed.")] = 30.0,
     robot: RobotOption = "ur5e_pair",
     as_json: Json = False,
 ) -> None:
-    """Roll a policy out in the cell in lock-step, with true keypoints and a tracker's errors."""
-    from pad_bringup.evaluate import evaluate_policy
+    """Roll a policy out in the cell: success with its interval, and why episodes failed."""
+    from typing import cast
+
+    from pad_bringup.evaluation.baselines import Baseline
+    from pad_bringup.evaluation.evaluate import EvaluationOptions
+    from pad_bringup.evaluation.evaluate import evaluate as run
+    from pad_bringup.evaluation.result import Mode
     from pad_bringup.progress import StageProgress
 
+    options = EvaluationOptions(
+        policy,
+        mode=cast(Mode, mode),
+        episodes=episodes,
+        seed=seed,
+        workers=workers or len(os.sched_getaffinity(0)),
+        robot=robot,
+        time_limit=time_limit,
+        disturbed=disturb,
+        clips=clips,
+        demonstration=demonstration,
+        baselines=cast(tuple[Baseline, ...], tuple(baseline or ())),
+        dataset=dataset,
+    )
     with StageProgress() as progress:
-        values = evaluate_policy(policy, episodes=episodes, seed=seed, robot=robot, progress=progress)
-    low, high = values["wilson95"]
-    interval = f"95 % interval {100 * low:.0f} to {100 * high:.0f} %"
-    lines = [f"success {100 * values['success']:.0f} % of {episodes} ({interval})"]
-    lines += [f"  {count} x {cause}" for cause, count in values["causes"].items()]
-    _result(values, as_json, lines)
+        result = run(options, progress)
+    if out is not None:
+        result.save(out)
+    lines = [f"{result.mode}: {result.words()}"]
+    lines += [f"  {count} x {cause}" for cause, count in result.causes.items()]
+    lines += [f"  clip: {record.clip}" for record in result.results if record.clip]
+    lines += [f"{other.method}: {other.words()}" for other in result.baselines]
+    _result(result.model_dump(mode="json"), as_json, lines)
 
 
 @app.command()
@@ -610,7 +654,7 @@ def export(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Benchmark: parse or augment.")],
+    name: Annotated[str, typer.Argument(help="Benchmark: parse, augment or policy.")],
     only: Annotated[list[str] | None, typer.Option(help="Only this section; may be given several times.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few samples, to see that it runs; not for the record.")
@@ -618,16 +662,25 @@ def bench(
     clips: Annotated[
         Path | None, typer.Option(help="Folder of real clips.", envvar="PAD_REAL_CLIPS", exists=True, file_okay=False)
     ] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder to keep; the same command after an interruption goes on in it (policy).")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="policy: NAME=VALUE of its extent, e.g. training_seeds=1.")
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Measure; every figure belongs into docs/benchmarks.md together with the machine."""
     import tempfile
+    from contextlib import nullcontext
 
     from pad_bringup.bench.benchmark import BenchSettings, run
 
-    with tempfile.TemporaryDirectory(prefix="pad-bench-") as work:
-        settings = BenchSettings(Path(work), seed=seed, quick=quick, clips=clips)
+    if work is not None:
+        work.mkdir(parents=True, exist_ok=True)
+    with nullcontext(str(work)) if work is not None else tempfile.TemporaryDirectory(prefix="pad-bench-") as folder:
+        settings = BenchSettings(Path(folder), seed=seed, quick=quick, clips=clips, assignments=tuple(options or ()))
         figures = _finite(run(name, only or [], settings, _say))
     lines = [f"{key:<32} {'-' if value is None else f'{value:.6g}'}" for key, value in figures.items()]
     _result(figures, as_json, lines)

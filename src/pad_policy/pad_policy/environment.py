@@ -38,10 +38,19 @@ class KeypointObservation:
 
 @runtime_checkable
 class OutcomeLike(Protocol):
-    """The verdict of an environment; anything with these two attributes will do."""
+    """The verdict of an environment.
 
-    success: bool
-    cause: str
+    cause: why it is no success, alike for alike failures; detail: the same with figures; stage: of the task.
+    """
+
+    @property
+    def success(self) -> bool: ...
+    @property
+    def cause(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
 
 
 @runtime_checkable
@@ -70,7 +79,7 @@ class Environment(Protocol):
         """
 
     def observe_keypoints(self) -> KeypointObservation:
-        """Return the keypoints now (state mode: the truth; vision mode: render, track, lift)."""
+        """Return the newest keypoints: the truth now, or what a camera has seen last, stamped with its image."""
 
     def outcome(self) -> OutcomeLike:
-        """Judge the episode as it stands now; `cause` says in words why it is not a success."""
+        """Judge the episode as it stands now."""

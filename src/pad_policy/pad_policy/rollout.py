@@ -1,54 +1,69 @@
-"""Closed-loop evaluation of a policy in lock-step with an `Environment`, through the real command gate."""
+"""One closed-loop episode in lock-step with an `Environment`, through the real command gate."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
-from pad_policy.environment import Environment
+import numpy as np
+from numpy.typing import NDArray
+
+from pad_policy.bundle import PolicyBundle
+from pad_policy.chunking import JointChunk
+from pad_policy.environment import Environment, JointMeasurement, KeypointObservation
 from pad_policy.errors import ChunkError, RolloutError
-from pad_policy.runner import PolicyRunner
 from pad_policy.safety import CommandGate, SafetyReport
 
 _BEAT = 0.008
+_CHECK = 0.2  # s between looks at the outcome
+_REMEMBERED = 0.5  # s of joint measurements kept, to find the arms' pose at an image's instant
+
+
+class PlanLike(Protocol):
+    """A chunk, and which of its targets (2, H) were out of reach."""
+
+    @property
+    def chunk(self) -> JointChunk: ...
+    @property
+    def unreachable(self) -> NDArray[np.bool_]: ...
+
+
+class Planner(Protocol):
+    """What is rolled out: `pad_policy.runner.PolicyRunner`, or anything that plans chunks from observations."""
+
+    def reset(self) -> None:
+        """Forget everything seen."""
+
+    def due(self, stamp: float, tolerance: float = 0.0) -> bool:
+        """Whether it wants an observation of this stamp (s); `tolerance` s early is on time."""
+
+    def observe(self, keypoints: KeypointObservation, measured: JointMeasurement) -> None:
+        """Take in one observation."""
+
+    @property
+    def should_plan(self) -> bool:
+        """Whether a new chunk is wanted."""
+
+    def plan(self) -> PlanLike:
+        """The next chunk, stamped with the newest observation."""
 
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """One rollout. duration: s of simulated time until success was stable or time ran out."""
+    """One rollout. duration: s of simulated time until success was stable or time ran out.
+
+    cause, detail, stage: the environment's words for why it is no success; empty for one.
+    """
 
     seed: int
     success: bool
     cause: str
+    detail: str
+    stage: str
     duration: float
     chunks: int
     unreachable_targets: int
     safety: SafetyReport
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Rollouts over several seeds."""
-
-    episodes: list[EpisodeResult]
-
-    @property
-    def successes(self) -> int:
-        """Number of successful episodes."""
-        return sum(episode.success for episode in self.episodes)
-
-    @property
-    def causes(self) -> dict[str, int]:
-        """Failures counted by cause."""
-        counts: dict[str, int] = {}
-        for episode in self.episodes:
-            if not episode.success:
-                counts[episode.cause] = counts.get(episode.cause, 0) + 1
-        return counts
-
-    @property
-    def wilson95(self) -> tuple[float, float]:
-        """95 % Wilson interval of the success rate."""
-        return wilson_interval(self.successes, len(self.episodes))
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
@@ -64,8 +79,13 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[f
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def check_matches(bundle: PolicyBundle, environment: Environment) -> None:
+    """Raise `MismatchError` unless the policy was made for this environment's task and keypoints."""
+    bundle.check_matches(task=environment.task, keypoint_groups=list(environment.keypoint_groups))
+
+
 def rollout(
-    runner: PolicyRunner,
+    planner: Planner,
     gate: CommandGate,
     environment: Environment,
     seed: int,
@@ -77,10 +97,8 @@ def rollout(
 
     The environment stands still while the policy thinks, so the result does not depend on the machine.
     """
-    bundle = runner.policy.bundle
-    bundle.check_matches(task=environment.task, keypoint_groups=list(environment.keypoint_groups))
     environment.reset(seed)
-    runner.reset()
+    planner.reset()
     gate.disable()
     measured = environment.advance(None, None, 0.0)
     start = measured.stamp
@@ -90,58 +108,48 @@ def rollout(
         raise RolloutError(f"the gate refused to start episode {seed}: {refusal}")
     chunks = unreachable = 0
     rejected = ""
+    recent: deque[JointMeasurement] = deque([measured], maxlen=round(_REMEMBERED / _BEAT))
     success_since: float | None = None
+    success, next_check = False, start
     while measured.stamp - start < time_limit:
         now = measured.stamp
-        if runner.due(now, tolerance=_BEAT / 2):
-            runner.observe(environment.observe_keypoints(), measured)
-            if runner.should_plan:
-                plan = runner.plan()
-                chunks += 1
-                unreachable += int(plan.unreachable.sum())
-                try:
-                    gate.accept(plan.chunk, now)
-                except ChunkError as error:
-                    rejected = str(error)
-            if environment.outcome().success:
-                success_since = now if success_since is None else success_since
-                if now - success_since >= stable:
-                    break
-            else:
+        if planner.due(now, tolerance=_BEAT / 2):
+            seen = environment.observe_keypoints()
+            if np.any(seen.states):
+                planner.observe(seen, min(recent, key=lambda joints: abs(joints.stamp - seen.stamp)))
+                if planner.should_plan:
+                    plan = planner.plan()
+                    chunks += 1
+                    unreachable += int(plan.unreachable.sum())
+                    try:
+                        gate.accept(plan.chunk, now)
+                    except ChunkError as error:
+                        rejected = str(error)
+        if now >= next_check:
+            next_check = now + _CHECK
+            if not environment.outcome().success:
                 success_since = None
+            else:
+                success_since = now if success_since is None else success_since
+                success = now - success_since >= stable
+                if success:
+                    break
         output = gate.tick(now, measured)
-        before = measured.stamp
         measured = environment.advance(output.joints, output.openings, _BEAT)
-        if measured.stamp <= before:
+        if measured.stamp <= now:
             raise RolloutError("the environment's clock did not advance; advance() must simulate `seconds`")
+        recent.append(measured)
     outcome = environment.outcome()
-    success = success_since is not None and outcome.success
-    cause = "" if success else (f"chunk rejected: {rejected}" if rejected else outcome.cause or "timed out")
+    cause = "" if success else outcome.cause or "timed out"
+    detail = "" if success else outcome.detail or "success did not last"
     return EpisodeResult(
         seed=seed,
         success=success,
         cause=cause,
+        detail=f"{detail}; a chunk was rejected: {rejected}" if rejected and not success else detail,
+        stage="" if success else outcome.stage,
         duration=measured.stamp - start,
         chunks=chunks,
         unreachable_targets=unreachable,
         safety=gate.tick(measured.stamp, measured).report,
     )
-
-
-def evaluate(
-    make_runner: Callable[[int], PolicyRunner],
-    make_gate: Callable[[], CommandGate],
-    environment: Environment,
-    seeds: Iterable[int],
-    *,
-    time_limit: float = 30.0,
-    progress: Callable[[EpisodeResult], None] | None = None,
-) -> Evaluation:
-    """Roll out one episode per seed, each with a fresh runner (seeded by the seed) and a fresh gate."""
-    episodes = []
-    for seed in seeds:
-        result = rollout(make_runner(seed), make_gate(), environment, seed, time_limit=time_limit)
-        episodes.append(result)
-        if progress is not None:
-            progress(result)
-    return Evaluation(episodes)

@@ -15,6 +15,8 @@ from pad_bringup.errors import BenchError
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "parse": ("warps", "human", "clips", "timing", "localisation"),
     "augment": ("generation", "proof", "physics", "clutter", "service"),
+    "policy": ("inference", "curve", "ablations", "baselines", "vision"),
+    "aloha": ("transfer_cube",),
 }
 
 Say = Callable[[str], None]
@@ -25,16 +27,18 @@ class BenchSettings:
     """What every section gets.
 
     Attributes:
-        work: an empty folder for files; the caller removes it.
+        work: a folder for files; the caller removes it, unless its user wants to go on with it.
         seed: decides everything random.
         quick: a few samples, to see that it runs; such figures are not for the record.
         clips: folder of real clips, or None.
+        assignments: NAME=VALUE of the sections' own options.
     """
 
     work: Path
     seed: int = 0
     quick: bool = False
     clips: Path | None = None
+    assignments: tuple[str, ...] = ()
 
 
 def section(benchmark: str, name: str) -> ModuleType:

@@ -24,8 +24,9 @@ from pad_msgs.srv import LocaliseKeypoints
 from pad_parse import qos
 from pad_parse.camera import Camera
 from pad_parse.demonstration import Demonstration, KeypointState
-from pad_parse.errors import CameraError, DemonstrationError, NodeError, PadParseError
-from pad_parse.localisation import BACKENDS, KeypointLocaliser, make_localiser
+from pad_parse.errors import CameraError, NodeError, PadParseError
+from pad_parse.following import Following, demonstration_localiser, start_following
+from pad_parse.localisation import BACKENDS, KeypointLocaliser
 from pad_parse.nodes.camera_stream import COLOUR, DEPTH, INFO, CameraStream
 from pad_parse.nodes.keypoint_messages import KeypointMarkers, keypoint_array, pose_message
 from pad_parse.nodes.parameters import calibrated_camera, declare, required
@@ -57,8 +58,7 @@ class _Request:
 class _Search:
     """A localisation in a thread of its own: it takes a good part of a second, by hand even minutes.
 
-    `found` is the tracker that was started, its first frame and the confidence of each object, or what went wrong;
-    `ended` says that it is there.
+    `found` is what was started, or what went wrong; `ended` says that it is there.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class _Search:
     ) -> None:
         self.request, self.stamp = request, stamp
         self._localiser, self._demonstration, self._camera = localiser, demonstration, camera
-        self.found: tuple[ObjectTracker, KeypointFrame, dict[str, float]] | Exception | None = None
+        self.found: Following | Exception | None = None
         self.ended = False
 
     def start(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], seconds: float, limit: float) -> None:
@@ -80,21 +80,11 @@ class _Search:
 
     def _run(self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], seconds: float, limit: float) -> None:
         try:
-            self.found = self._searched(rgb, depth, seconds, limit)
+            self.found = start_following(self._localiser, self._demonstration, self._camera, rgb, depth, seconds, limit)
         except Exception as error:  # the caller must not wait for ever
             self.found = error
         finally:
             self.ended = True
-
-    def _searched(
-        self, rgb: NDArray[np.uint8], depth: NDArray[np.float32], seconds: float, limit: float
-    ) -> tuple[ObjectTracker, KeypointFrame, dict[str, float]]:
-        found = self._localiser.localise(rgb, depth, self._camera, limit=limit)
-        shown = self._demonstration.object_poses
-        poses = {name: move @ shown[name][0] for name, move in found.object_transforms.items() if name in shown}
-        tracker = ObjectTracker(self._camera, self._demonstration.keypoint_objects)
-        frame = tracker.start(rgb, depth, points_in_task=found.points_in_task, object_poses=poses, stamp=seconds)
-        return tracker, frame, found.confidence
 
 
 class KeypointTracker(Node):
@@ -168,11 +158,6 @@ class KeypointTracker(Node):
     def _load_demonstration(self, task: str) -> Demonstration:
         path = required(self, "reference", "DEMO.demo.h5")
         demonstration = Demonstration.load(path)
-        if demonstration.reference is None or demonstration.reference.depth is None:
-            raise DemonstrationError(
-                f"demonstration {path} has no reference image with depth, so its keypoints cannot be found in a live "
-                "image; parse an RGB-D recording"
-            )
         if task and task != demonstration.task.name:
             raise NodeError(
                 f"demonstration {path} is of task '{demonstration.task.name}', not '{task}'; give the right one"
@@ -180,17 +165,12 @@ class KeypointTracker(Node):
         return demonstration
 
     def _make_localiser(self) -> KeypointLocaliser:
-        demonstration, backend = self._demonstration, str(self.get_parameter("localiser").value)
-        assert demonstration.reference is not None
-        options: dict[str, dict[str, object]] = {
-            "classical": {"other_instances": bool(self.get_parameter("other_instances").value)},
-            "by_hand": {
-                "keypoint_names": demonstration.keypoint_names,
-                "keypoint_groups": demonstration.keypoint_groups,
-            },
-            "dinov2": {"checkpoint": str(self.get_parameter("checkpoint").value) or None},
-        }
-        return make_localiser(backend, demonstration.reference, demonstration.keypoint_objects, **options[backend])
+        return demonstration_localiser(
+            self._demonstration,
+            str(self.get_parameter("localiser").value),
+            other_instances=bool(self.get_parameter("other_instances").value),
+            checkpoint=str(self.get_parameter("checkpoint").value),
+        )
 
     def _on_info(self, message: CameraInfo) -> None:
         if self._camera is not None:
@@ -242,7 +222,7 @@ class KeypointTracker(Node):
             response.message = f"{type(search.found).__name__}: {search.found}; see the log of keypoint_tracker"
             self.get_logger().error(response.message)
         elif search.found is not None:
-            self._tracker, frame, confidence = search.found
+            self._tracker, frame, confidence = search.found.tracker, search.found.frame, search.found.confidence
             self._markers.clear_trails()
             self._delays.clear()  # the search took longer than an image may be late
             self._publish(frame, search.stamp)

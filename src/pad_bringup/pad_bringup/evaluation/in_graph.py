@@ -1,0 +1,84 @@
+"""Episodes through the real node graph, as processes and in real time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pad_bringup.episodes import Clip, EpisodeLimits, EpisodeRunner
+from pad_bringup.errors import EpisodeError, SupervisorError
+from pad_bringup.evaluation.result import EpisodeRecord
+from pad_bringup.resources import resource
+from pad_bringup.running import running_graph
+from pad_bringup.success import EpisodeResult
+from pad_bringup.video import write_webm
+
+
+def evaluate_in_graph(
+    policy: Path,
+    demonstration: Path,
+    task: str,
+    robot: str,
+    seeds: Sequence[int],
+    logs: Path,
+    *,
+    time_limit: float,
+    clips: Path | None,
+    progress: Callable[[int, int], None],
+    tell: Callable[[str], None],
+) -> list[EpisodeRecord]:
+    """Run one episode per seed, one after the other.
+
+    A graph that falls silent or loses a node is started again: that is no verdict on the policy.
+
+    logs: folder for the nodes' logs. clips: folder for a video of every failure and of the first success.
+
+    Raises:
+        EpisodeError, SupervisorError: the graph does not start, or fails twice in the same episode.
+    """
+    values = {
+        "task": task,
+        "robot": robot,
+        "viewer": "false",
+        "policy": str(policy.resolve()),
+        "demonstration": str(demonstration.resolve()),
+        "calibration": str(resource("config", "cameras", "cell.yaml")),
+    }
+    records: list[EpisodeRecord] = []
+    failed_at, starts = -1, 0
+    while len(records) < len(seeds):
+        starts += 1
+        try:
+            with running_graph(values, logs / f"start_{starts}", tell=tell) as running:
+                runner = EpisodeRunner(
+                    running.session, limits=EpisodeLimits(time_limit=time_limit), still_wanted=running.supervisor.check
+                )
+                for seed in seeds[len(records) :]:
+                    result, clip = runner.run(seed)
+                    wanted = not result.success or not any(record.success for record in records)
+                    records.append(_record(result, clip, clips if wanted else None))
+                    progress(len(records), sum(record.success for record in records))
+        except (EpisodeError, SupervisorError) as error:
+            if failed_at == len(records):
+                raise
+            failed_at = len(records)
+            tell(f"the node graph is started again after {len(records)} episodes: {error}")
+    return records
+
+
+def _record(result: EpisodeResult, clip: Clip, clips: Path | None) -> EpisodeRecord:
+    cause, _, rest = result.cause.partition(": ")
+    written = None
+    if clips is not None and clip.frames:
+        name = "success" if result.success else cause.split(" (")[0].replace(" ", "-")
+        written = str(write_webm(clip.frames, 2 * clip.rate, clips / f"{result.seed}-{name}.webm").resolve())
+    return EpisodeRecord(
+        seed=result.seed,
+        success=result.success,
+        cause=cause,
+        detail=rest,
+        stage=result.stage,
+        duration=round(result.seconds, 3),
+        interventions=result.interventions,
+        clip=written,
+    )
