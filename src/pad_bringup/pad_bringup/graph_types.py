@@ -67,6 +67,11 @@ class NodeEntry:
         """Namespace and name, e.g. "/policy_node"."""
         return f"/{self.namespace.strip('/')}/{self.name}" if self.namespace.strip("/") else f"/{self.name}"
 
+    @property
+    def logger(self) -> str:
+        """Name of the node's logger, e.g. "lab.policy_node"."""
+        return self.full_name.strip("/").replace("/", ".")
+
 
 @dataclass(frozen=True)
 class Argument:

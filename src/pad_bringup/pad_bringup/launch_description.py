@@ -70,7 +70,7 @@ def _node_actions(entry: NodeEntry, log_level: str) -> list[launch.LaunchDescrip
         parameters=[*entry.parameter_files, *([dict(entry.parameters)] if entry.parameters else [])],
         remappings=list(entry.remappings),
         arguments=list(entry.arguments),
-        ros_arguments=["--log-level", f"{entry.name}:={log_level}"],
+        ros_arguments=["--log-level", f"{entry.logger}:={log_level}"],
         output="both",
         emulate_tty=True,
         respawn=entry.on_exit is OnExit.RESTART,

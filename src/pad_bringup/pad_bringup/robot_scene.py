@@ -13,3 +13,9 @@ def robot_scene(profile: str | Path) -> UrdfScene:
     """The scene of a robot profile YAML."""
     description = Path(RobotProfile.load(Path(profile)).description)
     return UrdfScene(urdf_text(description), description.parent)
+
+
+def tcp_links(profile: str | Path) -> tuple[str, str]:
+    """The TCP links of a robot profile YAML, left and right."""
+    arms = RobotProfile.load(Path(profile)).arms
+    return arms.left.tcp_link, arms.right.tcp_link

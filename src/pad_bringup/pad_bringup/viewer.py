@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import viser
 from numpy.typing import NDArray
 
+from pad_bringup import names
 from pad_bringup.errors import ViewerError
 from pad_bringup.urdf_scene import UrdfScene
+from pad_bringup.viewer_markers import MarkerScene
 from pad_parse import geometry
 from pad_parse.colours import group_colours
 from pad_parse.demonstration import KeypointState
@@ -43,6 +46,7 @@ class Viewer:
         self._scene: UrdfScene | None = None
         self._links: dict[str, viser.FrameHandle] = {}
         self._frames: dict[str, viser.FrameHandle] = {}
+        self.markers = MarkerScene(scene, names.TASK_FRAME)
         self._points: viser.PointCloudHandle | None = None
         self._image: viser.GuiImageHandle | None = None
         self._text: viser.GuiMarkdownHandle | None = None
@@ -57,11 +61,13 @@ class Viewer:
         """Whether any browser is connected."""
         return bool(self._server.get_clients())
 
-    def add_robot(self, scene: UrdfScene) -> None:
-        """Show a robot description, all joints at zero."""
+    def add_robot(self, scene: UrdfScene, axes: Sequence[str] = ()) -> None:
+        """Show a robot description, all joints at zero. axes: links whose frames are shown too."""
         self._scene = scene
         for link, pose in scene.link_poses({}).items():
-            self._links[link] = self._server.scene.add_frame(f"/robot/{link}", show_axes=False)
+            self._links[link] = self._server.scene.add_frame(
+                f"/robot/{link}", show_axes=link in axes, axes_length=0.06, axes_radius=0.003
+            )
             _place(self._links[link], pose)
         for i, shape in enumerate(scene.shapes):
             self._server.scene.add_mesh_simple(
@@ -116,6 +122,12 @@ class Viewer:
         if name not in self._frames:
             self._frames[name] = self._server.scene.add_frame(f"/{name}", axes_length=length, axes_radius=length / 20)
         _place(self._frames[name], np.asarray(pose, np.float64))
+
+    def set_markers(self, markers: Iterable[Any], now: float) -> None:
+        """Take the markers of a MarkerArray, and take away what has expired at `now` (s, real time)."""
+        with self._server.atomic():
+            self.markers.update(markers, now)
+            self.markers.expire(now)
 
     def set_image(self, rgb: NDArray[np.uint8], label: str = "camera") -> None:
         """Show an image (H, W, 3) uint8 beside the scene."""

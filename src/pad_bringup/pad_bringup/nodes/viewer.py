@@ -7,7 +7,6 @@ import sys
 import time
 from typing import Any
 
-import numpy as np
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
@@ -15,30 +14,24 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, JointState
+from visualization_msgs.msg import MarkerArray
 
 from pad_bringup import names
 from pad_bringup.errors import PadBringupError
-from pad_bringup.robot_scene import robot_scene
+from pad_bringup.nodes.status_markers import state_text
+from pad_bringup.robot_scene import robot_scene, tcp_links
 from pad_bringup.viewer import Viewer
-from pad_msgs.msg import ActionChunk, CellOutcome, KeypointArray, SafetyState
+from pad_msgs.msg import CellOutcome, SafetyState
 from pad_parse import qos
-from pad_parse.colours import PALETTE
 from pad_parse.errors import PadParseError
 from pad_parse.recording.images import colour_image
-
-_STATES = {
-    SafetyState.IDLE: "idle",
-    SafetyState.RUNNING: "running",
-    SafetyState.HOLDING: "holding",
-    SafetyState.STOPPED: "stopped",
-}
 
 
 class ViewerNode(Node):
     """Subscribes to what people want to see, and only while somebody looks.
 
-    Every subscription keeps one message and the node is spun at the drawing rate, so that a stream of 125 Hz
-    costs as much as one of 10 Hz.
+    Every subscription but the markers' keeps one message, and the node is spun at the drawing rate, so that a stream
+    of 125 Hz costs as much as one of 10 Hz.
     """
 
     def __init__(self) -> None:
@@ -60,10 +53,11 @@ class ViewerNode(Node):
         self.viewer = Viewer(self.get_parameter("port").value)
         robot = self.get_parameter("robot").value
         if robot:
-            self.viewer.add_robot(robot_scene(robot))
+            self.viewer.add_robot(robot_scene(robot), tcp_links(robot))
         self._streams: list[Subscription] = []
         self._latest: dict[str, Any] = {}
         self._drawn: dict[str, Any] = {}
+        self._markers: list[Any] = []
         self.get_logger().info(f"viewer: {self.viewer.url}")
 
     def draw(self) -> None:
@@ -77,13 +71,13 @@ class ViewerNode(Node):
             if self._drawn.get(topic) is not message:
                 self._drawn[topic] = message
                 self._show(topic, message)
+        markers, self._markers = self._markers, []
+        self.viewer.set_markers(markers, time.monotonic())
         self.viewer.set_text(self._status())
 
     def _subscribe(self) -> None:
         streams = (
             (names.JOINT_STATES, JointState, qos.LATEST),
-            (names.KEYPOINTS, KeypointArray, qos.LATEST),
-            (names.ACTION_CHUNK, ActionChunk, qos.LATEST),
             (names.SAFETY, SafetyState, qos.LATEST),
             (names.CELL_OUTCOME, CellOutcome, qos.LATEST),
             (names.COLOR_IMAGE, Image, qos.CAMERA),
@@ -94,6 +88,10 @@ class ViewerNode(Node):
                 self._latest[topic] = message
 
             self._streams.append(self.create_subscription(kind, topic, keep, profile))
+        for profile in (qos.STATUS, qos.LATCHED):  # what comes now, and what is latched since before
+            self._streams.append(
+                self.create_subscription(MarkerArray, names.MARKERS, lambda m: self._markers.extend(m.markers), profile)
+            )
 
     def _unsubscribe(self) -> None:
         for stream in self._streams:
@@ -103,14 +101,6 @@ class ViewerNode(Node):
     def _show(self, topic: str, message: Any) -> None:
         if topic == names.JOINT_STATES and self.get_parameter("robot").value:
             self.viewer.set_joints(dict(zip(message.name, message.position, strict=False)))
-        elif topic == names.KEYPOINTS:
-            points = np.array([(k.position.x, k.position.y, k.position.z) for k in message.keypoints])
-            states = np.array([k.state for k in message.keypoints])
-            self.viewer.set_keypoints(points, states, [k.group for k in message.keypoints])
-        elif topic == names.ACTION_CHUNK:
-            for i, (arm, actions) in enumerate(zip(names.ARMS, (message.left, message.right), strict=True)):
-                path = np.array([(a.pose.position.x, a.pose.position.y, a.pose.position.z) for a in actions])
-                self.viewer.set_lines(f"chunk/{arm}", path, PALETTE[4 + i])
         elif topic == names.COLOR_IMAGE:
             try:
                 self.viewer.set_image(colour_image(message)[::2, ::2])
@@ -121,8 +111,7 @@ class ViewerNode(Node):
         lines = []
         safety = self._latest.get(names.SAFETY)
         if safety is not None:
-            state = _STATES.get(safety.state, f"state {safety.state}")
-            lines.append(f"**gate** {state}{': ' + safety.cause if safety.cause else ''}")
+            lines.append(f"**gate** {state_text(safety)}")
         outcome = self._latest.get(names.CELL_OUTCOME)
         if outcome is not None:
             lines.append(
@@ -142,7 +131,7 @@ def main(args: list[str] | None = None) -> int:
         node = ViewerNode()
         while rclpy.ok():
             begin = time.monotonic()
-            for _ in range(12):  # one message of each stream, and room for services
+            for _ in range(24):  # one message of each stream, several of markers, and room for services
                 rclpy.spin_once(node, timeout_sec=0.0)
             node.draw()
             # Real time on purpose: people watch in it, also when the simulated clock stands still.
