@@ -32,6 +32,9 @@ __all__ = [
     "resolve",
 ]
 
+_REAL = ("ur5e", "none")
+"""Cells whose camera and arms are real."""
+
 
 def environment() -> dict[str, str]:
     """Variables that every process of the graph needs where the user has not set them."""
@@ -72,7 +75,7 @@ def build_graph(values: Mapping[str, str] | None = None, use: Use = Use.RUN) -> 
         nodes += [common.status_markers()] if use is Use.RUN else []
         nodes.append(common.rviz({Use.PARSE: "parse", Use.REPLAY: "parse", Use.AUGMENT: "augment"}.get(use, "run")))
     variables = environment()
-    if given.get("cell", "sim") in ("ur5e", "none"):
+    if given.get("cell", "sim") in _REAL:
         del variables["ROS_AUTOMATIC_DISCOVERY_RANGE"]  # the robot's drivers may run on another machine
     return Graph(given["task"], tuple(nodes), given["log_level"], MappingProxyType(variables))
 
@@ -111,6 +114,8 @@ def _parse(common: Common) -> list[NodeEntry]:
     elif given["camera"] == "realsense":
         nodes.append(common.realsense())
     calibration = _existing("calibration", given["calibration"]) if given["calibration"] else ""
+    if not calibration and not given["bag"] and store.calibration_file().is_file():
+        calibration = str(store.calibration_file())
     if not calibration:
         raise GraphError("parse needs calibration:=CAMERA.yaml, the camera's pose in the task frame (`pad calibrate`)")
     nodes += [common.hand_tracker(calibration), common.demonstration_server()]
@@ -181,12 +186,22 @@ def _nothing_yet(key: str, task: str) -> str:
 
 
 def _files(given: Mapping[str, str]) -> tuple[str, str, str]:
-    """Demonstration, policy folder and camera file: as given, else the newest results of the task."""
+    """Demonstration, policy folder and camera file: as given, else the newest results of the task.
+
+    A real camera is where this machine's calibration says, never where the simulated one stood.
+    """
     found: list[str] = []
     keys = ("demonstration", "policy", "calibration")
     newest = None if all(given[key] for key in keys) else store.newest(given["task"])
     for key in keys:
         value = given[key] or (getattr(newest, key) if newest else "")
+        if key == "calibration" and given["cell"] in _REAL and not given[key]:
+            value = str(store.calibration_file()) if store.calibration_file().is_file() else ""
+            if not value:
+                raise GraphError(
+                    f"it is not known where the camera is: there is no {store.calibration_file()}. Run `pad calibrate`, "
+                    "or give calibration:=CAMERA.yaml"
+                )
         if not value:
             raise GraphError(_nothing_yet(key, given["task"]))
         found.append(_existing(key, value))

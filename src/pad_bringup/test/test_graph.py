@@ -105,6 +105,23 @@ def test_the_newest_results_are_the_default(files):
         build_graph({"robot": files["robot"]})
 
 
+def test_a_real_camera_is_where_it_was_calibrated_never_where_the_simulated_one_was(files):
+    keys = ("demonstration", "policy", "calibration")
+    store.remember("pour", store.Results(**{key: files[key] for key in keys}))
+    real = {"robot": files["robot"], "cell": "none"}
+    with pytest.raises(GraphError, match="Run `pad calibrate`"):
+        build_graph(real)
+    with pytest.raises(GraphError, match="pad calibrate"):
+        build_graph({"robot": files["robot"]}, Use.PARSE)
+    store.calibration_file().write_text("")
+    expected = str(store.calibration_file())
+    assert build_graph(real).node("keypoint_tracker").parameters["calibration"] == expected
+    assert build_graph({"robot": files["robot"]}, Use.PARSE).node("hand_tracker").parameters["calibration"] == expected
+    given = build_graph({**real, "calibration": files["calibration"]})
+    assert given.node("keypoint_tracker").parameters["calibration"] == files["calibration"]
+    assert build_graph({"robot": files["robot"]}).node("keypoint_tracker").parameters["calibration"] == files["calibration"]
+
+
 def test_every_entry_names_a_module_that_exists(files):
     for entry in build_graph(files).nodes:
         assert importlib.util.find_spec(entry.module) is not None, entry.module
