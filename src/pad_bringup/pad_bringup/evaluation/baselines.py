@@ -16,12 +16,13 @@ from pad_parse import geometry
 from pad_parse.demonstration import Demonstration
 from pad_policy.chunking import JointChunk
 from pad_policy.environment import JointMeasurement, KeypointObservation
+from pad_policy.reaching import reach
 
 FloatArray = NDArray[np.float64]
 Baseline = Literal["open_loop", "nearest_neighbour"]
 BASELINES: tuple[Baseline, ...] = ("open_loop", "nearest_neighbour")
 
-_LEAD = 0.1
+_LEAD = 0.5
 """s from the first observation to the replay's first command."""
 
 
@@ -125,20 +126,20 @@ class Replay:
         dataset = self._library.dataset
         action = dataset.episode(number).action.astype(np.float64)
         start = measured.positions.reshape(2, 6)
-        joints = [self._robot.ik_path(arm, _poses(action, arm), start[arm]) for arm in range(2)]
+        reached = [reach(self._robot, arm, _poses(action, arm), start[arm]) for arm in range(2)]
         chunk = JointChunk(
             stamp=seen.stamp,
             joint_names=self._joint_names,
             times=_LEAD + np.arange(len(action)) / float(dataset.attributes["rate_hz"]),
-            positions=np.concatenate(joints, axis=1),
+            positions=np.concatenate([r.joints for r in reached], axis=1),
             openings=action[:, [9, 19]],
         )
-        return ReplayPlan(chunk, np.zeros((2, len(action)), dtype=bool))
+        return ReplayPlan(chunk, np.stack([r.unreachable for r in reached]))
 
 
 @dataclass(frozen=True, eq=False)
 class ReplayPlan:
-    """chunk: what is carried out. unreachable: (2, T), nothing, since it was proved to be within reach."""
+    """chunk: what is carried out. unreachable: (2, T) bool, targets that were replaced by the nearest pose."""
 
     chunk: JointChunk
     unreachable: NDArray[np.bool_]
