@@ -199,7 +199,7 @@ def _files(given: Mapping[str, str]) -> tuple[str, str, str]:
             value = str(store.calibration_file()) if store.calibration_file().is_file() else ""
             if not value:
                 raise GraphError(
-                    f"it is not known where the camera is: there is no {store.calibration_file()}. Run `pad calibrate`, "
+                    f"where the camera is, is not known: there is no {store.calibration_file()}. Run `pad calibrate` "
                     "or give calibration:=CAMERA.yaml"
                 )
         if not value:

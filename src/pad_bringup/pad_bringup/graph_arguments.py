@@ -54,8 +54,8 @@ _DECLARED: tuple[tuple[tuple[Use, ...], Argument], ...] = (
         Argument(
             "calibration",
             "",
-            "Camera calibration YAML; empty: what `pad calibrate` wrote; cells sim and mock: the newest one of the task; "
-            "recordings: none.",
+            "Camera calibration YAML; empty: what `pad calibrate` wrote; cells sim and mock: the newest one of the "
+            "task; recordings: none.",
         ),
     ),
     (_EVERY, Argument("robot", "ur5e_pair", "Robot profile: a name in config/robots, or the path of a YAML file.")),

@@ -119,7 +119,8 @@ def test_a_real_camera_is_where_it_was_calibrated_never_where_the_simulated_one_
     assert build_graph({"robot": files["robot"]}, Use.PARSE).node("hand_tracker").parameters["calibration"] == expected
     given = build_graph({**real, "calibration": files["calibration"]})
     assert given.node("keypoint_tracker").parameters["calibration"] == files["calibration"]
-    assert build_graph({"robot": files["robot"]}).node("keypoint_tracker").parameters["calibration"] == files["calibration"]
+    simulated = build_graph({"robot": files["robot"]})
+    assert simulated.node("keypoint_tracker").parameters["calibration"] == files["calibration"]
 
 
 def test_every_entry_names_a_module_that_exists(files):
