@@ -13,7 +13,7 @@ EXECUTABLES = {
     "pad_parse": {"keypoint_tracker", "hand_tracker", "demonstration_server"},
     "pad_augment": {"tamp_server"},
     "pad_policy": {"policy_node", "command_gate"},
-    "pad_bringup": {"sim_cell", "mock_cell", "recorder", "status_markers", "replay", "viewer", "pad"},
+    "pad_bringup": {"sim_cell", "mock_cell", "player", "recorder", "status_markers", "replay", "viewer", "pad"},
 }
 
 

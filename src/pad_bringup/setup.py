@@ -37,6 +37,7 @@ setup(
         "console_scripts": [
             "sim_cell = pad_bringup.nodes.sim_cell:main",
             "mock_cell = pad_bringup.nodes.mock_cell:main",
+            "player = pad_bringup.nodes.player:main",
             "status_markers = pad_bringup.nodes.status_markers:main",
             "recorder = pad_bringup.nodes.recorder:main",
             "replay = pad_bringup.nodes.replay:main",

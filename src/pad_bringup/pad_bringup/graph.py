@@ -149,9 +149,12 @@ def _replay(common: Common) -> list[NodeEntry]:
 
 
 def _rviz(common: Common) -> list[NodeEntry]:
-    view = common.given["view"]
-    markers = [common.status_markers()] if view == "run" else []
-    return [common.robot_state_publisher(_description(common.robot)), *markers, common.rviz(view)]
+    view, file = common.given["view"], common.given["file"]
+    if file and view == "run":
+        raise GraphError("file and view:=run exclude each other; a file is looked at with view:=parse or view:=augment")
+    extra = [common.status_markers()] if view == "run" else []
+    extra += [common.player(_existing("file", file))] if file else []
+    return [common.robot_state_publisher(_description(common.robot)), *extra, common.rviz(view)]
 
 
 def _robot(value: str) -> str:

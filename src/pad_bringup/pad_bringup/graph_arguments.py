@@ -114,6 +114,13 @@ _DECLARED: tuple[tuple[tuple[Use, ...], Argument], ...] = (
         Argument("view", "run", "What to look at: which of the RViz configurations.", ("run", "parse", "augment")),
     ),
     (
+        (Use.RVIZ,),
+        Argument(
+            "file", "", "view parse, augment: demonstration or dataset to play; empty: what a running graph says."
+        ),
+    ),
+    ((Use.RVIZ,), Argument("episode", "0", "Episode of a dataset.")),
+    (
         _EVERY[:-1],
         Argument("record", "false", "Whether to record inputs, chunks, commands and safety (MCAP).", _SWITCH),
     ),

@@ -205,6 +205,16 @@ class Common:
             on_exit=OnExit.IGNORE,
         )
 
+    def player(self, file: str) -> NodeEntry:
+        """A demonstration or an episode of a dataset, for RViz."""
+        return self._entry(
+            names.PLAYER,
+            "pad_bringup",
+            {"file": file, "episode": whole(self.given, "episode", 0), "robot": self.robot, **self._clock},
+            on_exit=OnExit.SHUTDOWN,
+            topics=(names.MARKERS,),
+        )
+
     def robot_state_publisher(self, description: str) -> NodeEntry:
         """The robot's description and the frames of its links."""
         return NodeEntry(

@@ -20,9 +20,19 @@ from pad_bringup.resources import named_or_path
 from pad_bringup.robot_scene import robot_scene
 from pad_bringup.viewer import Viewer
 from pad_parse import geometry
-from pad_parse.demonstration import FILE_SUFFIX, Demonstration
+from pad_parse.colours import group_colours
+from pad_parse.demonstration import FILE_SUFFIX, Demonstration, KeypointState, SegmentKind
 
 _HAPPENS = {Disturbance.ARMS_PUSHED: ", begins with pushed arms", Disturbance.OBJECT_MOVED: ", an object is moved"}
+
+
+_KINDS = {
+    SegmentKind.MOTION: "moves",
+    SegmentKind.IDLE: "waits",
+    SegmentKind.ASYNC_SKILL: "skill",
+    SegmentKind.SYNC_SKILL: "skill together",
+}
+_TRAIL = 2.0  # s
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +48,7 @@ class Motion:
         grippers: (K, 2, 4, 4) in the task frame.
         openings: (K, 2) m.
         joints: (K, 12) rad, or None without a robot.
+        activities: K pairs of what the left and the right arm do, for people; empty: unknown.
         objects: name -> (4, 4) in the task frame, where it stood at first.
         obstacles: upright cylinders: (4, 4) in the task frame, radius and height in m.
         image: (H, W, 3) uint8 beside it, or None.
@@ -51,6 +62,7 @@ class Motion:
     grippers: NDArray[np.float64]
     openings: NDArray[np.float64]
     joints: NDArray[np.float64] | None = None
+    activities: Sequence[tuple[str, str]] = ()
     objects: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     obstacles: Sequence[tuple[NDArray[np.float64], float, float]] = ()
     image: NDArray[np.uint8] | None = None
@@ -71,8 +83,22 @@ def demonstration_motion(path: Path) -> Motion:
         groups=list(demo.keypoint_groups),
         grippers=demo.gripper_poses,
         openings=demo.gripper_openings,
+        activities=_activities(demo),
         image=None if demo.reference is None else demo.reference.rgb,
     )
+
+
+def _activities(demo: Demonstration) -> list[tuple[str, str]]:
+    """What each arm does in each frame."""
+    said = [["", ""] for _ in demo.stamps]
+    for segment in demo.segments:
+        what = _KINDS[segment.kind]
+        if segment.kind in (SegmentKind.ASYNC_SKILL, SegmentKind.SYNC_SKILL):
+            about = f" on {segment.reference}" if segment.reference else ""
+            what = f"{what} {segment.stage}, {segment.object}{about}"
+        for k in range(segment.start, min(segment.end, len(said))):
+            said[k][segment.arm] = what
+    return [(left, right) for left, right in said] if demo.segments else []
 
 
 class Episodes:
@@ -109,6 +135,7 @@ class Episodes:
             grippers=geometry.make_pose(geometry.from_rotation_6d(arms[..., 3:9]), arms[..., :3]),
             openings=arms[..., 9],
             joints=joints if np.isfinite(joints).all() else None,
+            activities=[(_KINDS[SegmentKind(a)], _KINDS[SegmentKind(b)]) for a, b in episode.segments.tolist()],
             objects=dict(zip(self._dataset.task.objects, episode.object_poses, strict=True)),
             obstacles=self._obstacles(index),
         )
@@ -206,6 +233,8 @@ def _show_whole(viewer: Viewer, motion: Motion) -> None:
 
 def _show_instant(viewer: Viewer, motion: Motion, k: int, joint_names: list[str]) -> None:
     viewer.set_keypoints(motion.keypoints[k], motion.states[k], motion.groups)
+    for group, colour in group_colours(motion.groups).items():
+        viewer.set_lines(f"trail/{group}", trail(motion, group, k), colour)
     for arm, name in enumerate(("left", "right")):
         if np.isfinite(motion.grippers[k, arm]).all():
             viewer.set_frame(f"gripper/{name}", motion.grippers[k, arm])
@@ -213,4 +242,25 @@ def _show_instant(viewer: Viewer, motion: Motion, k: int, joint_names: list[str]
         values = [*motion.joints[k], *(motion.openings[k] / 2)]
         viewer.set_joints(dict(zip(joint_names, values, strict=True)))
     openings = ", ".join(f"{1000 * value:.0f}" for value in motion.openings[k])
-    viewer.set_text(f"**{motion.label}**  \n{k / motion.rate:.1f} s, openings {openings} mm")
+    doing = (
+        "".join(f"  \n{arm}: {what}" for arm, what in zip(("left", "right"), motion.activities[k], strict=True) if what)
+        if motion.activities
+        else ""
+    )
+    viewer.set_text(f"**{motion.label}**  \n{k / motion.rate:.1f} s, openings {openings} mm{doing}")
+
+
+def trail(motion: Motion, group: str, k: int) -> NDArray[np.float64]:
+    """(n, 3) m; where the middle of a group's keypoints was lately. Instants at which all were lost repeat the next."""
+    members = [i for i, name in enumerate(motion.groups) if name == group]
+    count = max(2, round(_TRAIL * motion.rate))
+    instants = np.clip(np.arange(k - count + 1, k + 1), 0, None)
+    points = motion.keypoints[instants][:, members].astype(np.float64)
+    points[motion.states[instants][:, members] == KeypointState.LOST] = np.nan
+    seen = np.isfinite(points).all(axis=-1)
+    weight = seen.sum(axis=1)
+    middle = np.where(seen[..., None], points, 0.0).sum(axis=1) / np.maximum(weight, 1)[:, None]
+    known = np.flatnonzero(weight)
+    if not len(known):
+        return np.zeros((0, 3))
+    return middle[known[np.minimum(np.searchsorted(known, np.arange(count)), len(known) - 1)]]

@@ -48,6 +48,7 @@ class Viewer:
         self._frames: dict[str, viser.FrameHandle] = {}
         self.markers = MarkerScene(scene, names.TASK_FRAME)
         self._points: viser.PointCloudHandle | None = None
+        self._lines: dict[str, viser.LineSegmentsHandle] = {}
         self._image: viser.GuiImageHandle | None = None
         self._text: viser.GuiMarkdownHandle | None = None
 
@@ -115,7 +116,13 @@ class Viewer:
         """Show a polyline through points (K, 3) m in the task frame; fewer than two points hide it."""
         points = np.asarray(points, np.float32).reshape(-1, 3)
         segments = np.stack([points[:-1], points[1:]], axis=1) if len(points) > 1 else np.zeros((0, 2, 3), np.float32)
-        self._server.scene.add_line_segments(f"/{name}", segments, colour, thickness=2.0, thickness_units="screen")
+        shown = self._lines.get(name)
+        if shown is not None and shown.points.shape == segments.shape:
+            shown.points = segments
+            return
+        self._lines[name] = self._server.scene.add_line_segments(
+            f"/{name}", segments, colour, thickness=2.0, thickness_units="screen"
+        )
 
     def set_frame(self, name: str, pose: NDArray[np.floating], length: float = 0.06) -> None:
         """Show a pose (4, 4) in the task frame as axes of `length` metres."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -88,10 +89,14 @@ class ViewerNode(Node):
                 self._latest[topic] = message
 
             self._streams.append(self.create_subscription(kind, topic, keep, profile))
+        quiet = SubscriptionEventCallbacks(use_default_callbacks=False)  # that most publishers latch nothing is no news
         for profile in (qos.STATUS, qos.LATCHED):  # what comes now, and what is latched since before
             self._streams.append(
-                self.create_subscription(MarkerArray, names.MARKERS, lambda m: self._markers.extend(m.markers), profile)
+                self.create_subscription(MarkerArray, names.MARKERS, self._on_markers, profile, event_callbacks=quiet)
             )
+
+    def _on_markers(self, message: MarkerArray) -> None:
+        self._markers.extend(message.markers)
 
     def _unsubscribe(self) -> None:
         for stream in self._streams:
