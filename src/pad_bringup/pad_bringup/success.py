@@ -18,7 +18,6 @@ class EpisodeResult:
         seed: of the placement.
         success: whether the task's conditions held for the whole confirmation time.
         cause: why it is not a success; "" for a success.
-        stage: of the task's template in which it went wrong; "" where that is not known.
         seconds: simulated seconds until the verdict.
         wall_seconds: real seconds, reset and localisation included.
         fraction_in_cup: share of the drink in the cup at the end, 0 to 1.
@@ -31,7 +30,6 @@ class EpisodeResult:
     cause: str
     seconds: float
     wall_seconds: float
-    stage: str = ""
     fraction_in_cup: float = 0.0
     objects: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     interventions: dict[str, int] = field(default_factory=dict)

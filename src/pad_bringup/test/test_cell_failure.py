@@ -6,7 +6,7 @@ import pytest
 from pad_augment.kinematics import Robot
 from pad_bringup.cell import Cell
 from pad_bringup.cell.demonstrations import gripper_grasps, held_objects, task_motion
-from pad_bringup.cell.failure import EpisodeWatch, Failure
+from pad_bringup.cell.failure import EpisodeWatch, Failure, read_words
 from pad_bringup.cell.scripted import SQUEEZE
 
 PLACES = {"bottle": (0.03, -0.21, 0.2), "cup": (-0.02, 0.16, -0.2)}
@@ -126,3 +126,12 @@ def test_a_success_leaves_nothing_to_blame(cell: Cell, script) -> None:
     joints, openings, _ = script
     failure, success = play(cell, joints, openings, len(joints) / RATE)
     assert success and failure.kind == "timed out"
+
+
+def test_words_of_a_failure_are_read_back() -> None:
+    spilled = Failure("dropped", "cup", "pour", 3.0).words("3 of 25 balls are in the cup")
+    assert spilled == "dropped (cup) in stage pour: 3 of 25 balls are in the cup"
+    assert read_words(spilled) == ("dropped (cup)", "pour", "3 of 25 balls are in the cup")
+    late = Failure("timed out", "", "grasp_cup", 3.0).words("nothing done")
+    assert late == "in stage grasp_cup: nothing done" and read_words(late) == ("timed out", "grasp_cup", "nothing done")
+    assert read_words("success did not last") == ("success did not last", "", "success did not last")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -52,6 +53,17 @@ class Failure:
     def cause(self) -> str:
         """In words, alike for alike failures."""
         return f"{self.kind} ({self.where})" if self.where else self.kind
+
+    def words(self, missing: str) -> str:
+        """What went wrong where, and what is missing at this moment, in one line that `read_words` takes apart."""
+        cause = "" if self.kind == "timed out" else f"{self.cause} "
+        return f"{cause}in stage {self.stage}: {missing}"
+
+
+def read_words(line: str) -> tuple[str, str, str]:
+    """Cause, stage and what was missing, of a line of `Failure.words` at the end of an episode."""
+    found = re.fullmatch(r"(?:(?P<cause>.+) )?in stage (?P<stage>\w+): (?P<missing>.*)", line)
+    return (found["cause"] or "timed out", found["stage"], found["missing"]) if found else (line, "", line)
 
 
 @dataclass

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pad_bringup.cell.failure import read_words
 from pad_bringup.episodes import Clip, EpisodeLimits, EpisodeRunner
 from pad_bringup.errors import EpisodeError, SupervisorError
-from pad_bringup.evaluation.result import EpisodeRecord
+from pad_bringup.evaluation.result import EpisodeRecord, clip_path
 from pad_bringup.resources import resource
 from pad_bringup.running import running_graph
 from pad_bringup.success import EpisodeResult
@@ -67,17 +68,23 @@ def evaluate_in_graph(
 
 
 def _record(result: EpisodeResult, clip: Clip, clips: Path | None) -> EpisodeRecord:
-    cause, _, rest = result.cause.partition(": ")
+    unseen = "not localised: "
+    if result.success:
+        cause = stage = detail = ""
+    elif result.cause.startswith(unseen):
+        cause, stage, detail = "not localised", "localisation", result.cause.removeprefix(unseen)
+    else:
+        cause, stage, missing = read_words(result.cause)
+        detail = f"{cause}; at the end: {missing}"
     written = None
     if clips is not None and clip.frames:
-        name = "success" if result.success else cause.split(" (")[0].replace(" ", "-")
-        written = str(write_webm(clip.frames, 2 * clip.rate, clips / f"{result.seed}-{name}.webm").resolve())
+        written = str(write_webm(clip.frames, 2 * clip.rate, clip_path(clips, result.seed, cause)).resolve())
     return EpisodeRecord(
         seed=result.seed,
         success=result.success,
         cause=cause,
-        detail=rest,
-        stage=result.stage,
+        detail=detail,
+        stage=stage,
         duration=round(result.seconds, 3),
         interventions=result.interventions,
         clip=written,

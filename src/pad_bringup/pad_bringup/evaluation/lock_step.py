@@ -18,7 +18,7 @@ from pad_bringup.cell import Cell
 from pad_bringup.cell.environment import CellEnvironment, TrackerErrors, VisionEnvironment
 from pad_bringup.errors import EvaluationError
 from pad_bringup.evaluation.baselines import Baseline, Library, Replay
-from pad_bringup.evaluation.result import EpisodeRecord
+from pad_bringup.evaluation.result import EpisodeRecord, clip_path
 from pad_bringup.video import write_webm
 from pad_parse.demonstration import Demonstration
 from pad_parse.errors import PadParseError
@@ -250,11 +250,7 @@ def evaluate_in_lock_step(
         if clips is None:
             return records
         first = next((r.seed for r in records if r.success), None)
-        filmed = {
-            r.seed: clips / f"{r.seed}-{'success' if r.success else r.cause.split(' (')[0].replace(' ', '-')}.webm"
-            for r in records
-            if not r.success or r.seed == first
-        }
+        filmed = {r.seed: clip_path(clips, r.seed, r.cause) for r in records if not r.success or r.seed == first}
         again = {record.seed: record for record in episodes.run(list(filmed.items()))}
     for record in records:
         if record.seed in again and again[record.seed].model_copy(update={"clip": None}) != record:

@@ -46,6 +46,11 @@ class EpisodeRecord(_Strict):
     clip: str | None = None
 
 
+def clip_path(folder: Path, seed: int, cause: str) -> Path:
+    """Where the clip of an episode lies; cause: "" for a success."""
+    return folder / f"{seed}-{cause.split(' (')[0].replace(' ', '-') or 'success'}.webm"
+
+
 class Totals(_Strict):
     """Many episodes in a few numbers.
 

@@ -30,6 +30,7 @@ from pad_augment.errors import PadAugmentError
 from pad_bringup import names
 from pad_bringup.camera_messages import camera_info_message, image_message
 from pad_bringup.cell.cell import Cell
+from pad_bringup.cell.failure import EpisodeWatch
 from pad_bringup.cell.outcome import Outcome
 from pad_bringup.errors import CellError, PadBringupError
 from pad_msgs.msg import CellOutcome, Keypoint, KeypointArray, ObjectPose, ObjectPoseArray
@@ -85,6 +86,7 @@ class CellNode(Node):
     def start(self) -> None:
         """Build the cell and open the topics; raises typed errors."""
         self.cell = self._make(self.get_parameter("task").value, profile=self.get_parameter("robot").value)
+        self._watch = EpisodeWatch(self.cell)
         self._speed = self.get_parameter("speed").value
         self._camera_beats = max(1, round(1 / (self.get_parameter("camera_rate").value * BEAT)))
         self._seed = self.get_parameter("seed").value
@@ -153,6 +155,7 @@ class CellNode(Node):
     def _beat(self) -> None:
         self.cell.command(self._commands["joints"], self._commands["openings"])
         self.cell.step(BEAT)
+        self._watch.look()
         self._beats += 1
         stamp = _stamp(self._now)
         self._clock_out.publish(ClockMessage(clock=stamp))
@@ -213,7 +216,7 @@ class CellNode(Node):
             seed=self._seed,
             time=self.cell.time,
             success=bool(outcome.success),
-            cause=outcome.cause,
+            cause="" if outcome.success else self._watch.failure().words(outcome.cause),
             real_time_factor=self._factor,
         )
         if isinstance(outcome, Outcome):  # only a pour has a drink
@@ -267,6 +270,7 @@ class CellNode(Node):
     def _place(self, seed: int, places: dict[str, tuple[float, float, float]]) -> None:
         rng = np.random.default_rng(seed)
         self.cell.reset(places or self.cell.sample_placements(rng), np.random.default_rng(seed))
+        self._watch.reset()
         self._seed = seed
 
     def _render(self) -> None:
