@@ -295,7 +295,7 @@ class SceneWork:
         empty = replace(self, config=calm)
         quick, thorough = (empty._planner(name, skills) for name in ("straight_line", self.planner))
         task = self.demonstration.task
-        scenes = SceneSampler(task, self.seed, self.config.minimum_distance)
+        scenes = SceneSampler(task, self.seed, self.config.minimum_distance, stack=skills.stack)
         return choose_turns(
             skills,
             lambda turned_skills: ScenePlanner(turned_skills, empty._robot, quick, calm),
@@ -313,7 +313,8 @@ class SceneWork:
     def scenes(self) -> SceneSampler:
         """Placement by index."""
         obstacles = list(self.config.obstacle_shapes())
-        return SceneSampler(self.demonstration.task, self.seed, self.config.minimum_distance, obstacles)
+        task, distance = self.demonstration.task, self.config.minimum_distance
+        return SceneSampler(task, self.seed, distance, obstacles, self.skills.stack)
 
     @cached_property
     def scene_planner(self) -> ScenePlanner:

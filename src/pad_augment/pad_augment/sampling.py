@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pad_augment.errors import ConfigError
+from pad_augment.stacking import Stack
 from pad_parse import geometry
 from pad_parse.task import TaskSpec
 
@@ -28,13 +29,23 @@ class SceneSampler:
     """
 
     def __init__(
-        self, task: TaskSpec, seed: int, minimum_distance: float = 0.12, obstacles: Sequence[str] = ()
+        self,
+        task: TaskSpec,
+        seed: int,
+        minimum_distance: float = 0.12,
+        obstacles: Sequence[str] = (),
+        stack: Stack | None = None,
     ) -> None:
-        """minimum_distance: m between the bases of two objects. obstacles: names of what stands in the way."""
+        """minimum_distance: m between the bases of two objects. obstacles: names of what stands in the way. stack: what
+        stands on something else; it has no region of its own.
+        """
         self._seed = seed
         self._minimum_distance = minimum_distance
         self._obstacles = list(obstacles)
-        self._names = task.object_names
+        self._swap_sides = task.swap_sides
+        self._order = task.object_names
+        self._stack = dict(stack or {})
+        self._names = [name for name in self._order if name not in self._stack]
         regions = [task.objects[name].region for name in self._names]
         self._low = np.array([[r.x[0], r.y[0], r.yaw[0]] for r in regions])
         self._high = np.array([[r.x[1], r.y[1], r.yaw[1]] for r in regions])
@@ -65,14 +76,24 @@ class SceneSampler:
         while len(self._apart) <= max(indices, default=-1):
             self._look_further()
         scenes = self._scenes(np.array([self._apart[index] for index in indices], dtype=np.int64))
-        out = {name: geometry.yaw_pose(*scenes[:, i].T) for i, name in enumerate(self._names)}
+        placed = {name: geometry.yaw_pose(*scenes[:, i].T) for i, name in enumerate(self._names)}
+        out = {name: self._pose(name, placed) for name in self._order}
         if self._obstacles:
             places = np.empty((len(indices), len(self._obstacles), 2))
             for place, index, scene in zip(places, indices, scenes, strict=True):
                 place[:] = self._obstacle_places(index, scene)
             for number, name in enumerate(self._obstacles):
                 out[name] = geometry.yaw_pose(places[:, number, 0], places[:, number, 1], 0.0)
+        if self._swap_sides:
+            odd = np.asarray(indices) % 2 == 1
+            out = {name: np.where(odd[:, None, None], geometry.reflect_pose(p), p) for name, p in out.items()}
         return out
+
+    def _pose(self, name: str, placed: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        if name not in self._stack:
+            return placed[name]
+        below, pose = self._stack[name]
+        return self._pose(below, placed) @ pose
 
     def _obstacle_places(self, index: int, scene: NDArray[np.float64]) -> NDArray[np.float64]:
         """(obstacles, 2) m in a scene of objects (objects, 3)."""

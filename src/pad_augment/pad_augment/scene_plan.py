@@ -34,6 +34,7 @@ from pad_augment.planning.interface import (
     Stretch,
 )
 from pad_augment.skills import SkillSet, Take, Work, reflected
+from pad_augment.stacking import in_stacks
 from pad_parse import geometry
 from pad_parse.demonstration import KeypointState, SegmentKind
 
@@ -50,6 +51,8 @@ _OBSTACLE_TURN_STEP = np.radians(20.0)
 _MOST_TURNS = 16
 _TRIES_TO_SLOW = 6
 _TRIES_TO_PUSH = 3
+_CROSSED = 0.02
+"""m; one thing upon another is on both sides."""
 _MOVING_TIME = 0.4
 """s that an object takes when it is moved to another place."""
 
@@ -243,12 +246,15 @@ class ScenePlanner:
 
     def planned(self, scene: Scene, rng: np.random.Generator) -> Asking[ScenePlan | PlanFailure]:
         """The scene, if need be with the hands changed, or with grasps turned out of the way of obstacles."""
-        result = yield from self._anywhere(scene, rng, _AS_LEARNT)
+        first, swapped = _AS_LEARNT, Variant(mirrored=True)
+        if self._config.swap_hands and self._crossed(scene):
+            first, swapped = swapped, first  # each hand takes what is on its side
+        result = yield from self._anywhere(scene, rng, first)
         if not isinstance(result, PlanFailure):
             return result
         others: list[Variant] = []
-        if result.code in _OUT_OF_REACH and self._config.swap_hands:
-            others = [Variant(mirrored=True)]
+        if self._config.swap_hands and (result.code in _OUT_OF_REACH or first.mirrored):
+            others = [swapped]
         elif self._config.obstacles and result.code in _IN_THE_WAY:
             others = [Variant(turns=turns) for turns in self._turns]
         for variant in others:
@@ -256,6 +262,15 @@ class ScenePlanner:
             if not isinstance(other, PlanFailure):
                 return other
         return result
+
+    def _crossed(self, scene: Scene) -> bool:
+        """Whether what the left arm takes first stands clearly to the right of what the right arm takes first."""
+        places: list[float | None] = [None, None]
+        for beat in self._skills[_AS_LEARNT].beats:
+            for arm, grip in enumerate(beat.grips if isinstance(beat, Take) else ()):
+                if grip is not None and places[arm] is None:
+                    places[arm] = float(scene.placement[grip.object][1, 3])
+        return places[0] is not None and places[1] is not None and places[0] < places[1] - _CROSSED
 
     @cached_property
     def _turns(self) -> list[Turns]:
@@ -343,6 +358,8 @@ class ScenePlanner:
         if not isinstance(first, Take) or not scene.stretches[0].free:
             return None
         name = str(rng.choice([grip.object for grip in first.grips if grip is not None]))
+        if name in in_stacks(self._skills[_AS_LEARNT].stack):
+            return None  # nobody moves a container from under its lid
         angle, far = rng.uniform(0, 2 * np.pi), config.displacement_distance * rng.uniform(0.4, 1.0)
         place = np.array(scene.scene.placement[name])
         place[:2, 3] += far * np.array([np.cos(angle), np.sin(angle)])
@@ -531,10 +548,11 @@ def start_poses(home: FloatArray, config: GeneratorConfig, draws: FloatArray) ->
 
 
 def random_scale(skills: SkillSet, config: GeneratorConfig, rng: np.random.Generator) -> dict[str, float]:
-    """Object -> size of the instance; nothing is drawn where all are alike."""
+    """Object -> size of the instance; nothing is drawn where all are alike. What is in a stack keeps its size."""
     if config.object_scale == 0:
         return {}
-    return {name: float(1 + rng.uniform(-1, 1) * config.object_scale) for name in skills.object_poses}
+    drawn = {name: float(1 + rng.uniform(-1, 1) * config.object_scale) for name in skills.object_poses}
+    return drawn | dict.fromkeys(in_stacks(skills.stack), 1.0)
 
 
 def pushable(yields: NDArray[np.bool_], kinds: NDArray[np.uint8], back: int) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from pad_augment.errors import GroundingError
 from pad_augment.grounding import Grasp, Grounding, Skill, ground_stages
 from pad_augment.kinematics import ARMS
 from pad_augment.planning.interface import Shape
+from pad_augment.stacking import Stack, standing_on
 from pad_parse import geometry
 from pad_parse.demonstration import Demonstration, SegmentKind
 
@@ -101,7 +102,7 @@ class SkillSet:
 
     points_in_object: name -> (n, 3) m, keypoints in their objects' frames; `order` gives (object, index) of each of
     the N keypoints. shapes: name -> the cylinder that is taken for the object. mirrored: whether the hands have changed
-    their parts.
+    their parts. stack: what stands on something else at the start.
     """
 
     beats: tuple[Take | Work, ...]
@@ -110,6 +111,7 @@ class SkillSet:
     order: list[tuple[str, int]]
     shapes: dict[str, Shape]
     mirrored: bool = False
+    stack: Stack = field(default_factory=dict)
 
 
 def learn_skills(
@@ -159,6 +161,7 @@ def learn_skills(
         points_in_object=points,
         order=order,
         shapes=every_shape,
+        stack=standing_on(first, every_shape),
     )
 
 
@@ -254,7 +257,7 @@ class _Score:
         apart = {one.object, one.reference}.isdisjoint({other.object, other.reference})
         return apart and other.start < one.end and holds[other.arms[0]] is not None
 
-    def _take(self, group: Sequence[Grasp], holds: Sequence[Grasp | None]) -> Take:
+    def _take(self, group: Sequence[Grasp], holds: list[Grasp | None]) -> Take:
         grips: list[Grip | None] = [None, None]
         giver = None
         for grasp in group:

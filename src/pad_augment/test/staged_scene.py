@@ -24,20 +24,22 @@ def task(name: str, regions: Mapping[str, tuple[float, float]], stages: Sequence
 
 def demonstration(
     spec: TaskSpec,
-    places: Mapping[str, tuple[float, float]],
+    places: Mapping[str, tuple[float, ...]],
     sizes: Mapping[str, tuple[float, float]],
     keys: tuple[Sequence[Key], Sequence[Key]],
     *,
     falls: Sequence[str] = (),
 ) -> Demonstration:
-    """places: object -> x, y of its base. sizes: object -> radius, height. falls: those that drop to the table plane
-    when they are let go.
+    """places: object -> x, y and perhaps z of its base. sizes: object -> radius, height. falls: those that drop to the
+    table plane when they are let go.
     """
     end = max(keys[0][-1][0], keys[1][-1][0])
     stamps = np.arange(int(end * RATE) + 1) / RATE
     count = len(stamps)
     poses, openings, closed = np.empty((count, 2, 4, 4)), np.full((count, 2), 0.11), np.zeros((count, 2), bool)
-    objects = {n: np.repeat(geometry.yaw_pose(*places[n], 0.0)[None], count, axis=0) for n in places}
+    objects = {
+        n: np.repeat(geometry.yaw_pose(*places[n][:2], 0.0, *places[n][2:])[None], count, axis=0) for n in places
+    }
     for arm, timeline in enumerate(keys):
         times = [key[0] for key in timeline]
         path = PchipInterpolator(times, np.array([key[1] for key in timeline]))(np.clip(stamps, times[0], times[-1]))
@@ -142,4 +144,38 @@ def clear() -> Demonstration:
         {"one": (0.02, 0.1), "two": (0.02, 0.1), "box": (0.05, 0.06)},
         (left, right),
         falls=("one", "two"),
+    )
+
+
+def open_container() -> Demonstration:
+    """The left hand keeps a container where it stands; the right one takes its lid off and sets it down beside it."""
+    spec = task(
+        "open_container",
+        {"container": (0.04, 0.12), "lid": (0.04, 0.12)},
+        [
+            {"name": "hold", "arm": "left", "object": "container", "reference": "container", "kind": "grasp"},
+            {"name": "take_lid", "arm": "right", "object": "lid", "reference": "lid", "kind": "grasp"},
+            {"name": "lid_off", "arm": "right", "object": "lid", "reference": "container", "kind": "skill"},
+        ],
+    )
+    left: list[Key] = [
+        (0.0, (-0.12, 0.28, 0.15), ""),
+        (1.5, (0.0, 0.08, 0.04), "container"),
+        (7.0, (0.0, 0.08, 0.04), "container"),
+    ]
+    right: list[Key] = [
+        (0.0, (-0.15, -0.25, 0.2), ""),
+        (2.0, (0.0, 0.08, 0.16), "lid"),
+        (2.2, (0.0, 0.08, 0.16), "lid"),
+        (3.2, (0.0, 0.07, 0.23), "lid"),
+        (4.4, (0.0, -0.06, 0.20), "lid"),
+        (5.6, (0.0, -0.12, 0.05), "lid"),
+        (6.0, (0.0, -0.12, 0.05), ""),
+        (7.0, (-0.1, -0.22, 0.15), ""),
+    ]
+    return demonstration(
+        spec,
+        {"container": (0, 0.08), "lid": (0, 0.08, 0.11)},
+        {"container": (0.035, 0.11), "lid": (0.03, 0.08)},
+        (left, right),
     )

@@ -186,7 +186,7 @@ def test_the_last_trajectory_is_shown(client: Client) -> None:
             GenerateTrajectory.Response.UNKNOWN_OBJECT,
             "needed: bottle, cup",
         ),
-        ({"bottle": (np.nan, -0.2), "cup": (0, 0.2)}, GenerateTrajectory.Response.UNKNOWN_OBJECT, "is not finite"),
+        ({"bottle": (np.nan, -0.2), "cup": (0, 0.2)}, GenerateTrajectory.Response.BAD_REQUEST, "is not finite"),
         ({"bottle": (0.0, 0.2), "cup": (0.0, 0.2)}, GenerateTrajectory.Response.COLLISION, "collision"),
         ({"bottle": (0.0, -0.2), "cup": (1.5, 0.2)}, GenerateTrajectory.Response.UNREACHABLE, "unreachable_left"),
     ],
@@ -199,10 +199,10 @@ def test_failures_are_answered_with_their_code(client: Client, places: dict, cod
 
 def test_poses_that_are_none_are_refused(client: Client) -> None:
     response = client.call(GenerateTrajectory.Request(objects=[ObjectPose(name="cup", pose=Pose())] * 2))
-    assert response.error_code == response.UNKNOWN_OBJECT and "given twice" in response.error_message
+    assert response.error_code == response.BAD_REQUEST and "given twice" in response.error_message
     zero = Quaternion(x=0.0, y=0.0, z=0.0, w=0.0)
     response = client.call(GenerateTrajectory.Request(objects=[ObjectPose(name="cup", pose=Pose(orientation=zero))]))
-    assert response.error_code == response.UNKNOWN_OBJECT and "length 1" in response.error_message
+    assert response.error_code == response.BAD_REQUEST and "length 1" in response.error_message
 
 
 def test_a_dataset_is_generated_with_feedback(client: Client, demonstration: Path, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_wrong_dataset_goals_are_answered(client: Client, demonstration: Path, t
     occupied = tmp_path / "file"
     occupied.write_text("mine")
     _, result = client.result(client.send(demonstration, occupied, 2))
-    assert result.error_code == result.INTERNAL and "file" in result.error_message
+    assert result.error_code == result.BAD_REQUEST and "file" in result.error_message
     assert occupied.read_text() == "mine"
 
 

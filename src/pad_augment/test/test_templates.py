@@ -61,6 +61,29 @@ def test_one_hand_holds_the_bowl_while_the_other_stirs_in_it() -> None:
         np.testing.assert_allclose(done, shown, atol=1e-9)
 
 
+def test_one_hand_holds_a_container_while_the_other_takes_its_lid_off() -> None:
+    demo = staged_scene.open_container()
+    assert [(s.stage, s.kind) for s in ground(demo) if s.stage == "lid_off"] == [("lid_off", SegmentKind.ASYNC_SKILL)]
+    skills, plans = planned(demo, config=PLAIN.model_copy(update={"object_scale": 0.1}))
+    (work,) = works(skills)
+    part = work.parts[1]
+    assert work.release[1] and part is not None and part.reference == "container"
+    shown = geometry.inverse(demo.object_poses["container"][0]) @ demo.object_poses["lid"]
+    turned = set()
+    for plan in plans:
+        container = plan.placement["container"]
+        turned.add(round(float(np.arctan2(container[1, 0], container[0, 0])), 6))
+        np.testing.assert_allclose(plan.objects["container"], container[None].repeat(len(plan), 0), atol=1e-9)
+        seen = geometry.inverse(container) @ plan.objects["lid"]
+        np.testing.assert_allclose(seen[0], shown[0], atol=1e-6, err_msg="the lid is on the container at first")
+        np.testing.assert_allclose(seen[-1, :3, 3], shown[-1, :3, 3], atol=0.004, err_msg="and lies beside it at last")
+        held = next(i for i, stretch in enumerate(plan.stretches) if stretch.held[1] == "lid")
+        assert (
+            plan.stretches[held].held[0] == "container" or "left" in plan.stretches[held].bodies["container"].touching
+        )
+    assert len(turned) == len(plans)
+
+
 def test_one_hand_drops_two_things_one_after_the_other() -> None:
     demo = staged_scene.clear()
     skills, plans = planned(demo)

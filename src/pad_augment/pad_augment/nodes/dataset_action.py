@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from pad_augment.config import GeneratorConfig
-from pad_augment.errors import GenerationError, GroundingError
+from pad_augment.errors import ConfigError, DatasetError, GenerationError, GroundingError, PlanningError, RobotError
 from pad_augment.generator import GenerationProgress, generate
 from pad_msgs.action import GenerateDataset
 from pad_parse.demonstration import Demonstration
@@ -152,6 +152,8 @@ class DatasetAction:
             result.error_code, result.error_message = _Result.BAD_DEMONSTRATION, str(error)
         except GenerationError as error:
             result.error_code, result.error_message = _Result.TOO_MANY_REJECTIONS, str(error)
+        except (ConfigError, DatasetError, PlanningError, RobotError, OSError) as error:
+            result.error_code, result.error_message = _Result.BAD_REQUEST, str(error)
         except Exception as error:  # the client must not wait for ever
             result.error_code = _Result.INTERNAL
             result.error_message = f"{type(error).__name__}: {error}"

@@ -97,7 +97,12 @@ class TampServer(Node):
     ) -> GenerateTrajectory.Response:
         planner = self._planner
         try:
-            trajectory = planner.plan(placements(request.objects), request.seed)
+            places = placements(request.objects)
+        except ConfigError as error:
+            response.error_code, response.error_message = response.BAD_REQUEST, str(error)
+            return response
+        try:
+            trajectory = planner.plan(places, request.seed)
             stamp = self.get_clock().now().to_msg()
             response.joint_trajectory = trajectory_message(trajectory, planner.robot.joint_names, stamp)
             response.keypoints = keypoint_messages(trajectory, planner.demonstration, stamp)
