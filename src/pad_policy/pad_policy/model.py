@@ -10,7 +10,7 @@ from pad_policy.observation import InputLayout
 
 
 def _mlp(inputs: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(approximate="tanh"), nn.Linear(width, width))
+    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))
 
 
 def _frequencies(width: int) -> Tensor:
@@ -29,7 +29,6 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.scale = 1.0 / math.sqrt(width // heads)
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
@@ -40,10 +39,8 @@ class Attention(nn.Module):
         size = width // self.heads
         q = self.query(x).view(batch, queries, self.heads, size).transpose(1, 2)
         k, v = self.key_value(context).view(batch, -1, 2, self.heads, size).permute(2, 0, 3, 1, 4).unbind(0)
-        scores = (q * self.scale) @ k.transpose(-1, -2)
-        if mask is not None:
-            scores = scores + mask
-        return self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, queries, width))
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(attended.transpose(1, 2).reshape(batch, queries, width))
 
 
 class Block(nn.Module):
@@ -54,9 +51,7 @@ class Block(nn.Module):
         self.norm_self, self.norm_cross, self.norm_forward = (nn.LayerNorm(width) for _ in range(3))
         self.attend_self = Attention(width, heads)
         self.attend_keypoints = Attention(width, heads)
-        self.forward_network = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
-        )
+        self.forward_network = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, keypoints: Tensor, mask: Tensor) -> Tensor:
         """x (B, I, W), keypoint tokens (B, C, W), mask (B, 1, 1, C) -> (B, I, W)."""
@@ -92,7 +87,7 @@ class KpRdt(nn.Module):
         self.positions = nn.Parameter(0.02 * torch.randn(1, layout.horizon + 2, width))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm_out = nn.LayerNorm(width)
-        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(approximate="tanh"), nn.Linear(width, 20))
+        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 20))
         nn.init.zeros_(self.head[-1].weight)
         nn.init.zeros_(self.head[-1].bias)
 
@@ -145,8 +140,8 @@ class PlainMlp(nn.Module):
         parts = [seen.flatten(1), valid.flatten(1), proprioception, noisy.flatten(1)]
         x = self.enter(torch.cat([*parts, _sinusoids(times, self.frequencies)], dim=-1))
         for layer in self.blocks:
-            x = layer(nn.functional.gelu(x, approximate="tanh"))
-        return self.head(nn.functional.gelu(x, approximate="tanh")).unflatten(-1, (self.layout.horizon, 20))
+            x = layer(nn.functional.gelu(x))
+        return self.head(nn.functional.gelu(x)).unflatten(-1, (self.layout.horizon, 20))
 
 
 PolicyNetwork = KpRdt | PlainMlp

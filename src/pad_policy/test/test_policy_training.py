@@ -181,9 +181,9 @@ def test_the_policy_answers_fast_and_soundly(trained) -> None:
     assert np.all(np.isfinite(policy.chunk(lost, states, ee, np.random.default_rng(1))))
     times = []
     for _ in range(30):
-        started = time.perf_counter()
+        started = time.process_time()
         policy.chunk(keypoints, states, ee, rng)
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     assert np.median(times) < 0.02
 
 
