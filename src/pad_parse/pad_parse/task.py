@@ -94,12 +94,14 @@ class TaskSpec(_Model):
     """A bimanual task: the template of its stages, its objects, and (once annotated) its keypoints.
 
     Keypoints are ordered as in `keypoints`; a template without annotation orders them by object, then by group.
-    `segments` is the timeline of one recording where a person has set it; empty lets grounding find it.
+    `segments` is the timeline of one recording where a person has set it; empty lets grounding find it. `swap_sides`:
+    half of the scenes are seen in a mirror, y to -y, so that each object stands on the other hand's side.
     """
 
     name: str
     description: str = Field(default="", max_length=2000)
     objects: dict[str, ObjectSpec] = Field(min_length=1, max_length=16)
+    swap_sides: bool = False
     stages: tuple[StageSpec, ...] = Field(default=(), max_length=64)
     keypoints: tuple[KeypointSpec, ...] = Field(default=(), max_length=1024)
     segments: tuple[SegmentSpec, ...] = Field(default=(), max_length=1024)
