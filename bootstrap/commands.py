@@ -11,12 +11,13 @@ CLI = {
     "augment": "demonstration -> dataset of many demonstrations",
     "distill": "dataset -> policy folder",
     "evaluate": "roll a policy out and count successes",
-    "up": "start the node graph, as the launch file does",
-    "record": "record a synthetic human who shows a task",
+    "up": "start a node graph, as the launch files do",
+    "record": "record a synthetic human who shows a task, or what runs",
     "replay": "play a recording as a live camera",
     "view": "look at a demonstration or a dataset in the browser",
     "export": "dataset -> dataset of another library (LeRobot)",
     "bench": "measure what docs/benchmarks.md records",
+    "docs": "make docs/reference from the code",
 }
 
 HELP = """\

@@ -434,7 +434,7 @@ def distill(
         "device": device,
     }
     if updates is not None:
-        options |= {"updates": updates, "warmup_updates": min(50, updates // 10)}
+        options["updates"] = updates
     config = TrainingConfig.from_assignments(assignments or [], **options)
     began = time.monotonic()
     with StageProgress() as progress, progress.stage("distill") as update:
@@ -538,32 +538,47 @@ def up(
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Arguments of the graph as name:=value, the same as of the launch file.")
     ] = None,
+    use: Annotated[str, typer.Option(help="run (the policy moves the arms), parse, augment or rviz.")] = "run",
     start: Annotated[bool, typer.Option("--start", help="Also find the keypoints and let the arms move.")] = False,
     seconds: Annotated[float | None, typer.Option(help="End by itself after this many seconds.")] = None,
     logs: Annotated[Path | None, typer.Option(help="Folder for the nodes' logs.")] = None,
     show_args: Annotated[bool, typer.Option("--show-args", help="List the graph's arguments and end.")] = False,
 ) -> None:
     """Start the node graph, as the launch file does, until Ctrl-C."""
-    from pad_bringup import store
     from pad_bringup.errors import GraphError
+    from pad_bringup.graph import Use
     from pad_bringup.graph import arguments as declared
 
+    if use not in (known := [u.value for u in Use]):
+        raise GraphError(f"there is no use {use!r} of a graph; choices: {', '.join(known)}")
     if show_args:
-        for argument in declared(task):
+        for argument in declared(task, Use(use)):
             choices = f" One of: {', '.join(argument.choices)}." if argument.choices else ""
             typer.echo(f"  {argument.name}:={argument.default or '...'}  {argument.description}{choices}")
         return
-    values = {"task": task}
-    for word in arguments or []:
+    from pad_bringup.up import run_up
+
+    values = {"task": task, **_graph_values(arguments)}
+    run_up(values, logs or _log_folder(), use=Use(use), start=start, seconds=seconds, tell=_say)
+
+
+def _graph_values(words: list[str] | None) -> dict[str, str]:
+    """Arguments of a graph, written as name:=value."""
+    from pad_bringup.errors import GraphError
+
+    values = {}
+    for word in words or []:
         name, sign, value = word.partition(":=")
         if not sign:
             raise GraphError(f"{word!r} is no graph argument; write name:=value (--show-args lists them)")
         values[name] = value
-    from pad_bringup.up import run_up
+    return values
 
-    started = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    folder = logs if logs is not None else store.cache_home() / "logs" / started
-    run_up(values, folder, start=start, seconds=seconds, tell=_say)
+
+def _log_folder() -> Path:
+    from pad_bringup import store
+
+    return store.cache_home() / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 @app.command()
@@ -571,9 +586,26 @@ def record(
     out: Annotated[Path, typer.Argument(help="Folder of the rosbag2 to write.")],
     task: Annotated[str, typer.Option(help="Name of the task.")] = "pour",
     seed: Seed = 0,
+    live: Annotated[
+        bool, typer.Option("--live", help="Record the running graph until Ctrl-C: inputs, chunks, commands, safety.")
+    ] = False,
+    repair: Annotated[
+        Path | None, typer.Option(help="Write what is whole of this .mcap file, whose recorder was killed, to OUT.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Record a synthetic human who shows a task in the simulated cell (rosbag2 with ground truth)."""
+    """Record a synthetic human who shows a task in the simulated cell (rosbag2 with ground truth), or what runs."""
+    if live and repair is not None:
+        raise typer.BadParameter("--live and --repair exclude each other")
+    if live:
+        _record_live(out)
+        return
+    if repair is not None:
+        from pad_bringup.mcap_repair import repair as rescue
+
+        count = rescue(repair, out)
+        _result({"recording": str(out.resolve()), "messages": count}, as_json, [f"{count} messages are whole: {out}"])
+        return
     from pad_bringup.cell.human.recorder import record_demonstration
     from pad_bringup.cell.objects import load_objects
     from pad_bringup.errors import DemoError
@@ -591,15 +623,38 @@ def record(
     _result(values, as_json, [f"recording: {path}"])
 
 
+def _record_live(out: Path) -> None:
+    """Record the graph that runs in this domain; ends the process."""
+    from pad_bringup.graph import environment
+    from pad_bringup.graph_entries import RECORDED_TOPICS
+
+    for name, value in environment().items():
+        os.environ.setdefault(name, value)
+    from pad_bringup.nodes import recorder
+
+    topics = f"[{','.join(RECORDED_TOPICS)}]"
+    recorder.main(["--ros-args", "-p", f"out:='{out.resolve()}'", "-p", f"topics:={topics}"])
+
+
 @app.command()
 def replay(
     bag: Annotated[Path, typer.Argument(help="rosbag2 folder or .mcap file.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(help="name:=value of replay.launch.py (pad up --use replay --show-args): with any, its graph."),
+    ] = None,
     rate: Annotated[float, typer.Option(help="Recorded seconds per real second.", min=0.01, max=100.0)] = 1.0,
     loop: Annotated[bool, typer.Option("--loop", help="Start again at the end.")] = False,
 ) -> None:
     """Play a recording's camera topics with /clock, as a live camera."""
-    from pad_bringup.graph import environment
+    from pad_bringup.graph import Use, environment
 
+    if arguments:
+        from pad_bringup.up import run_up
+
+        given = {"bag": str(bag), "rate": str(rate), "loop": str(loop).lower()}
+        run_up({**given, **_graph_values(arguments)}, _log_folder(), use=Use.REPLAY, tell=_say)
+        return
     for name, value in environment().items():
         os.environ.setdefault(name, value)
     from pad_bringup.nodes import replay as node
@@ -654,7 +709,7 @@ def export(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Benchmark: parse, augment or policy.")],
+    name: Annotated[str, typer.Argument(help="Benchmark: parse, augment, policy or aloha.")],
     only: Annotated[list[str] | None, typer.Option(help="Only this section; may be given several times.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few samples, to see that it runs; not for the record.")
@@ -684,6 +739,26 @@ def bench(
         figures = _finite(run(name, only or [], settings, _say))
     lines = [f"{key:<32} {'-' if value is None else f'{value:.6g}'}" for key, value in figures.items()]
     _result(figures, as_json, lines)
+
+
+@app.command()
+def docs(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; say which pages are not up to date.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make docs/reference from the code: nodes, parameters, topics, the command line."""
+    from pad_bringup.errors import DocsError
+    from pad_bringup.reference import pages
+
+    place = pages.folder()
+    if check:
+        old = pages.stale(place)
+        if old:
+            raise DocsError(f"not what the code says: {', '.join(old)} in {place}; run {pages.COMMAND}")
+        _result({"pages": []}, as_json, [f"{place} is up to date"])
+        return
+    written = pages.write(place)
+    _result({"pages": [str(path) for path in written]}, as_json, [str(path) for path in written])
 
 
 def _finite(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -175,8 +175,8 @@ def test_the_other_uses(files):
     rviz = build_graph({"view": "run"}, Use.RVIZ)
     assert [entry.name for entry in rviz.nodes] == ["robot_state_publisher", "status_markers", "rviz"]
     assert "<robot" in rviz.node("robot_state_publisher").parameters["robot_description"]
-    played = build_graph({"view": "augment", "file": bag, "episode": "2"}, Use.RVIZ)
-    assert played.node("player").parameters["episode"] == 2
+    episode = build_graph({"view": "augment", "file": bag, "episode": "2"}, Use.RVIZ)
+    assert episode.node("player").parameters["episode"] == 2
     with pytest.raises(GraphError, match="file and view:=run exclude each other"):
         build_graph({"view": "run", "file": bag}, Use.RVIZ)
     with pytest.raises(GraphError, match="replay needs bag:=PATH"):
