@@ -168,18 +168,27 @@ def learn_skills(
 def reflected(skills: SkillSet) -> SkillSet:
     """The skills mirrored in the task frame's x-z plane, the arms swapped: each object is taken by the other hand.
 
-    With S = diag(1, -1, 1) a pose (R, x) becomes (S R S, S x), a proper rotation again. Objects keep their keypoints.
-    Its own inverse.
+    With S = diag(1, -1, 1) a pose (R, x) becomes (S R S, S x), a proper rotation again. Objects keep their keypoints
+    and shapes: each is mirrored across a plane through its axis. Where that lies beside its origin, the origin moves
+    by D: an object's pose T becomes S T S D, and a grasp G in it inv(D) S G S. Its own inverse.
     """
     mirror = geometry.reflect_pose
 
+    def beside(name: str | None) -> FloatArray:
+        across = 0.0 if name is None else skills.shapes[name].centre[1]
+        return geometry.make_pose(np.eye(3), [0.0, -2 * across, 0.0])
+
     def grip(value: Grip | None) -> Grip | None:
-        return None if value is None else replace(value, gripper_in_object=mirror(value.gripper_in_object))
+        if value is None:
+            return None
+        in_object = geometry.inverse(beside(value.object)) @ mirror(value.gripper_in_object)
+        return replace(value, gripper_in_object=in_object)
 
     def part(value: Part | None) -> Part | None:
         if value is None:
             return None
-        return replace(value, poses=mirror(value.poses), reference_pose=mirror(value.reference_pose))
+        reference = mirror(value.reference_pose) @ beside(value.reference)
+        return replace(value, poses=mirror(value.poses), reference_pose=reference)
 
     def pairs(values: frozenset[tuple[str, str]]) -> frozenset[tuple[str, str]]:
         other = {ARMS[0]: ARMS[1], ARMS[1]: ARMS[0]}
@@ -203,7 +212,6 @@ def reflected(skills: SkillSet) -> SkillSet:
                 settling=settling,
             )
         )
-    # A shape is a cylinder: mirrored, its axis lies on the other side of the object's x axis.
     return replace(skills, beats=tuple(beats), mirrored=not skills.mirrored)
 
 

@@ -13,7 +13,7 @@ from pad_augment.config import GeneratorConfig
 from pad_augment.errors import ConfigError
 from pad_augment.generator import SceneWork
 from pad_augment.kinematics import RobotProfile
-from pad_augment.planning.interface import PlanFailure
+from pad_augment.planning.interface import PlanFailure, Shape
 from pad_augment.sampling import SceneSampler
 from pad_augment.scene_plan import ScenePlan, pace_of, start_poses
 from pad_augment.skills import SkillSet, Take, Work, learn_skills, reflected
@@ -67,6 +67,22 @@ def test_reflected_twice_is_the_same(skills: SkillSet) -> None:
     assert isinstance(take, Take)
     assert [grip.object for grip in take.grips if grip is not None] == list(pour_scene.OBJECTS)[::-1]
     assert all(geometry.is_rigid(poses).all() for poses in flattened(once))
+
+
+@pytest.mark.parametrize(("x", "y"), [(0.03, -0.02), (-0.01, 0.04)])
+def test_a_reflected_grasp_does_not_depend_on_where_an_object_has_its_origin(x: float, y: float) -> None:
+    """A round thing that is taken from the other side is still taken about its axis."""
+    shapes = {name: Shape(*pour_scene.SIZE[name][:2]) for name in pour_scene.OBJECTS}
+    aside = geometry.yaw_pose(x, y, 0.0)
+    demo = pour_scene.demonstration()
+    moved = replace(demo, object_poses={name: poses @ aside for name, poses in demo.object_poses.items()})
+    beside = {name: replace(shape, centre=(-x, -y)) for name, shape in shapes.items()}
+    one, other = (reflected(learn_skills(d, shapes=s)) for d, s in ((demo, shapes), (moved, beside)))
+    for before, after in zip(one.beats, other.beats, strict=True):
+        if isinstance(before, Take) and isinstance(after, Take):
+            for grip, same in zip(before.grips, after.grips, strict=True):
+                assert grip is not None and same is not None
+                np.testing.assert_allclose(aside @ same.gripper_in_object, grip.gripper_in_object, atol=1e-6)
 
 
 def test_hands_change_their_parts_where_objects_are_out_of_reach(demo: Demonstration, profile: RobotProfile) -> None:
