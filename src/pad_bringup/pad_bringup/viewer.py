@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -159,9 +159,17 @@ class Viewer:
         """Show a text at a position (3,) m in the task frame."""
         self._server.scene.add_label(f"/{name}", text, position=np.asarray(position, np.float64))
 
-    def at_once(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
         """What is changed within (`with viewer.at_once():`) reaches the browser together."""
-        return self._server.atomic()
+        try:
+            with self._server.atomic():
+                yield
+        except RuntimeError as error:
+            # viser wakes its sender from our thread, which may be adding a waiter just then; what was queued stays so,
+            # the rest of this drawing comes with the next one.
+            if "deque mutated during iteration" not in str(error):
+                raise
 
     def add_tabs(self, *names: str) -> list[AbstractContextManager[object]]:
         """Tabs beside the scene; what is added within one (`with tab:`) is shown in it."""

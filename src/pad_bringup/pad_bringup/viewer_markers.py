@@ -21,6 +21,7 @@ TEXT: Final = 9
 _ADD, _DELETE, _DELETE_ALL = 0, 2, 3
 _LINES, _CLOUDS, _SOLIDS = (LINE_STRIP, LINE_LIST), (SPHERE_LIST, POINTS), (CUBE, SPHERE, CYLINDER)
 _BACKGROUND = 255
+_THIN = 0.01  # m
 
 
 class MarkerScene:
@@ -97,8 +98,15 @@ class MarkerScene:
             )
         if marker.type in _LINES:
             lines, colours = _segments(marker)
+            # Thin lines fade to white in world units.
+            thin = size.x < _THIN
             return self._scene.add_line_segments(
-                name, lines, colours, thickness=max(float(size.x), 1e-3), thickness_units="world", **place
+                name,
+                lines,
+                colours,
+                thickness=2.5 if thin else float(size.x),
+                thickness_units="screen" if thin else "world",
+                **place,
             )
         if marker.type in _SOLIDS:
             shared: dict[str, Any] = {"color": colour, "opacity": float(marker.color.a), **place}

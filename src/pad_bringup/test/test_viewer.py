@@ -88,3 +88,14 @@ def test_it_serves_on_loopback_only_and_takes_the_next_free_port():
             assert not viewer.watched
         finally:
             viewer.close()
+
+
+def test_a_race_in_the_page_server_costs_one_drawing_only():
+    viewer = Viewer(8940)
+    try:
+        with viewer.at_once():
+            raise RuntimeError("deque mutated during iteration")
+        with pytest.raises(RuntimeError, match="something else"), viewer.at_once():
+            raise RuntimeError("something else")
+    finally:
+        viewer.close()

@@ -68,13 +68,15 @@ class ViewerNode(Node):
             return
         if not self._streams:
             self._subscribe()
-        for topic, message in list(self._latest.items()):
-            if self._drawn.get(topic) is not message:
-                self._drawn[topic] = message
-                self._show(topic, message)
         markers, self._markers = self._markers, []
-        self.viewer.set_markers(markers, time.monotonic())
-        self.viewer.set_text(self._status())
+        with self.viewer.at_once():
+            self.viewer.set_markers(markers, time.monotonic())
+        with self.viewer.at_once():
+            for topic, message in list(self._latest.items()):
+                if self._drawn.get(topic) is not message:
+                    self._drawn[topic] = message
+                    self._show(topic, message)
+            self.viewer.set_text(self._status())
 
     def _subscribe(self) -> None:
         streams = (
