@@ -23,6 +23,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory):
     return policy_toy.write_dataset(tmp_path_factory.mktemp("data") / "toy.zarr", 104, seed=0)
 
 
+@pytest.fixture
+def no_normaliser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks do not look at it, and fitting it takes most of the time."""
+    monkeypatch.setattr("pad_policy.training_data._fit_normaliser", lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def fitting(dataset) -> TrainingData:
     return TrainingData.prepare(dataset, TrainingConfig(**FITTING))
@@ -93,7 +99,7 @@ def test_a_flaw_of_the_dataset_is_named(fitting: TrainingData, change, check: st
         ({"noise": {"keypoint_bias": 0.2}}, "noise", "200 mm"),
     ],
 )
-def test_a_config_that_does_not_fit_is_named(dataset, options: dict, check: str, words: str) -> None:
+def test_a_config_that_does_not_fit_is_named(dataset, no_normaliser, options: dict, check: str, words: str) -> None:
     config = TrainingConfig.from_options(**{**FITTING, **options})
     assert re.search(words, named(TrainingData.prepare(dataset, config), config)[check])
 

@@ -15,7 +15,7 @@ from pad_policy.errors import CheckpointError
 from pad_policy.training import train
 from pad_policy.training_state import CHECKPOINT
 
-OPTIONS = {"updates": 60, "batch_size": 16, "warmup_updates": 5, "checkpoint_every": 4}
+OPTIONS = {"updates": 36, "batch_size": 16, "warmup_updates": 5, "checkpoint_every": 4}
 FILES = ("model.safetensors", "model.onnx", "losses.csv")
 
 
@@ -47,18 +47,17 @@ def kill_after_a_checkpoint(dataset: Path, out: Path, config: TrainingConfig, de
     assert child.exitcode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("optimiser", ["muon", "adamw"])
-def test_a_killed_training_ends_with_the_same_bytes(dataset: Path, tmp_path: Path, optimiser: str) -> None:
-    config = TrainingConfig(**OPTIONS, optimiser=optimiser)
+def test_a_killed_training_ends_with_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
+    config = TrainingConfig(**OPTIONS)  # Muon for the blocks' matrices, AdamW for the rest
     whole = train(dataset, tmp_path / "whole", config)
     out = tmp_path / "killed"
-    for delay in (0.0, 0.03, 0.01):
+    for delay in (0.02, 0.0):
         kill_after_a_checkpoint(dataset, out, config, delay)
     assert not (out / "policy.json").exists()
     notices: list[str] = []
     train(dataset, out, config, notice=notices.append)
     (resumed,) = (line for line in notices if line.startswith("going on after update"))
-    assert int(resumed.split()[4]) >= 3 * OPTIONS["checkpoint_every"]
+    assert int(resumed.split()[4]) >= 2 * OPTIONS["checkpoint_every"]
     for name in FILES:
         assert (out / name).read_bytes() == (whole / name).read_bytes(), name
     assert not (out / CHECKPOINT).exists()
@@ -89,8 +88,8 @@ def test_another_training_is_not_gone_on_with(dataset: Path, tmp_path: Path) -> 
     out = tmp_path / "policy"
     config = TrainingConfig(**OPTIONS)
     checkpoint = interrupted(dataset, out, config, 10)
-    with pytest.raises(CheckpointError, match=r"unfinished training of another kind \(updates 60, now 61\)"):
-        train(dataset, out, TrainingConfig(**{**OPTIONS, "updates": 61}))
+    with pytest.raises(CheckpointError, match=r"unfinished training of another kind \(updates 36, now 37\)"):
+        train(dataset, out, TrainingConfig(**{**OPTIONS, "updates": 37}))
     other = policy_toy.write_dataset(tmp_path / "other.zarr", 6, seed=1)
     with pytest.raises(CheckpointError, match=r"dataset\.sha256"):
         train(other, out, config)
@@ -108,4 +107,4 @@ def test_reporting_may_change_between_the_parts(dataset: Path, tmp_path: Path) -
     notices: list[str] = []
     interrupted(dataset, out, TrainingConfig(**{**OPTIONS, "checkpoint_every": 5}), 20)
     train(dataset, out, TrainingConfig(**{**OPTIONS, "checkpoint_every": 50}), notice=notices.append)
-    assert any(line.startswith("going on after update 20 of 60") for line in notices)
+    assert any(line.startswith("going on after update 20 of 36") for line in notices)

@@ -20,7 +20,7 @@ from pad_policy.training_log import FOLDER
 from pad_policy.training_state import CHECKPOINT
 
 README = Path(__file__).parents[1] / "README.md"
-BASE = {"updates": 6, "batch_size": 8, "warmup_updates": 2}
+BASE = {"updates": 4, "batch_size": 8, "warmup_updates": 2}
 
 #: A change of every field, dotted into its parts, that must change the trained weights.
 CHANGES: dict[str, object] = {
@@ -44,12 +44,12 @@ CHANGES: dict[str, object] = {
     "noise.grasp_offset": 0.0,
     "noise.grasp_turn": 0.0,
     "noise.opening_noise": 0.0,
-    "updates": 7,
+    "updates": 5,
     "batch_size": 9,
     "optimiser": "adamw",
     "learning_rate": 1e-3,
     "matrix_learning_rate": 0.01,
-    "warmup_updates": 4,
+    "warmup_updates": 3,
     "weight_decay": 0.5,
     "gradient_clip": 0.01,
     "ema_decay": 0.0,
