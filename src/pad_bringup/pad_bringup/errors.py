@@ -57,3 +57,7 @@ class RecordingError(PadBringupError):
 
 class EvaluationError(PadBringupError):
     """An evaluation cannot run with what it was given."""
+
+
+class DocsError(PadBringupError):
+    """The reference pages cannot be made from the code."""
