@@ -52,11 +52,11 @@ class StitchedPath:
         """s, when the last knot is due."""
         return float(self._times[-1])
 
-    def at(self, time: float) -> tuple[Array, Array]:
-        """Position (D,) and velocity (D,) at `time`; held at the ends."""
+    def at(self, time: float) -> tuple[Array, Array, Array]:
+        """Position, velocity and acceleration (D,) at `time`; held at the ends."""
         t = self._times
         if time >= t[-1]:
-            return self._values[-1].copy(), np.zeros(self._values.shape[1])
+            return self._values[-1].copy(), np.zeros(self._values.shape[1]), np.zeros(self._values.shape[1])
         time = max(time, float(t[0]))
         k = int(np.searchsorted(t, time, side="right")) - 1
         width = t[k + 1] - t[k]
@@ -65,7 +65,8 @@ class StitchedPath:
         da, db = self._tangents[k] * width, self._tangents[k + 1] * width
         change = b - a
         c2, c3 = 3 * change - 2 * da - db, da + db - 2 * change
-        return a + s * (da + s * (c2 + s * c3)), (da + s * (2 * c2 + 3 * s * c3)) / width
+        position = a + s * (da + s * (c2 + s * c3))
+        return position, (da + s * (2 * c2 + 3 * s * c3)) / width, (2 * c2 + 6 * s * c3) / width**2
 
 
 def stitch(chunk: JointChunk, now: float, position: Array, velocity: Array) -> StitchedPath | None:

@@ -7,18 +7,25 @@ from pad_policy.safety import GateLimits
 
 #: The grippers' own limits; parallel jaws move their gap by up to 0.2 m/s.
 OPENING_VELOCITY, OPENING_ACCELERATION = 0.2, 2.0
+#: s in which an axis may get from no acceleration to all that it is allowed: what the jerk limits follow from.
+JERK_TIME = 0.02
 
 
 def command_joint_names(robot: Robot) -> list[str]:
-    """14 names: six joints of the left arm, six of the right, the left and the right finger joint."""
+    """The joints of the left arm, those of the right, the left and the right finger joint."""
     return [*robot.joint_names, *(arm.finger_joint for arm in robot.arms)]
 
 
-def gate_limits(robot: Robot) -> GateLimits:
-    """Position, velocity and acceleration limits of the 12 joints and the 2 openings."""
+def gate_limits(robot: Robot, *, speed: float = 1.0, jerk_time: float = JERK_TIME) -> GateLimits:
+    """Limits of the joints and the 2 openings.
+
+    speed: share of the profile's velocities that is allowed. jerk_time: s from none to all acceleration.
+    """
+    acceleration = np.concatenate([robot.acceleration_limits.ravel(), np.full(2, OPENING_ACCELERATION)])
     return GateLimits(
         lower=np.concatenate([robot.lower_limits.ravel(), np.zeros(2)]),
         upper=np.concatenate([robot.upper_limits.ravel(), [arm.max_opening for arm in robot.arms]]),
-        velocity=np.concatenate([robot.velocity_limits.ravel(), np.full(2, OPENING_VELOCITY)]),
-        acceleration=np.concatenate([robot.acceleration_limits.ravel(), np.full(2, OPENING_ACCELERATION)]),
+        velocity=speed * np.concatenate([robot.velocity_limits.ravel(), np.full(2, OPENING_VELOCITY)]),
+        acceleration=acceleration,
+        jerk=acceleration / jerk_time,
     )

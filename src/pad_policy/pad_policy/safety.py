@@ -1,10 +1,11 @@
-"""The command gate's core: the last thing between a policy and two arms. Pure numpy, no clock of its own.
+"""The command gate's core: the last thing between a policy and two arms. No clock of its own, no ROS.
 
-Whatever comes in, what goes out keeps its position, velocity and acceleration limits: the gate tracks the chunk's
-path with a limiter that never chooses a speed it could not brake from before a position limit.
+Whatever comes in, what goes out keeps the limits of position, velocity, acceleration and jerk, the workspace and the
+distances. The proof is by induction: a step is taken only if the robot could brake to rest after it without leaving
+them, so a brake that keeps them is always at hand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
@@ -15,11 +16,17 @@ from numpy.typing import NDArray
 from pad_policy.chunking import JointChunk, StitchedPath, stitch
 from pad_policy.environment import JointMeasurement
 from pad_policy.errors import ChunkError, ConfigError
+from pad_policy.guard import MotionGuard, Whereabouts
+from pad_policy.keypoint_health import KeypointHealth
+from pad_policy.limiter import AxisLimits, AxisState, Brake, JerkLimiter, stacked
 
 Array = NDArray[np.floating[Any]]
 
-#: 12 arm joints, then 2 gripper openings.
-AXES = 14
+#: moments of a brake that are looked at
+_MOMENTS = 5
+#: m of room from which on the arms slow down towards each other, and the slowest that this makes them
+_SLOW_ROOM, _SLOWEST = 0.02, 0.1
+_FULLY = 0.995  # share of a limit from which on it counts as reached
 
 
 class GateState(IntEnum):
@@ -33,38 +40,42 @@ class GateState(IntEnum):
 
 @dataclass(frozen=True)
 class GateLimits:
-    """Limits of the 12 joints (rad, rad/s, rad/s2; left then right) and the 2 openings (m, m/s, m/s2).
+    """Limits of the D axes: the joints (left arm, then right; rad and s), then the 2 openings (m and s).
 
-    lower, upper, velocity, acceleration: (14,) each, joints then openings.
+    lower, upper, velocity, acceleration, jerk: (D,) each.
     """
 
     lower: Array
     upper: Array
     velocity: Array
     acceleration: Array
+    jerk: Array
 
     def __post_init__(self) -> None:
-        for name in ("lower", "upper", "velocity", "acceleration"):
+        size = len(np.atleast_1d(self.lower))
+        for name in ("lower", "upper", "velocity", "acceleration", "jerk"):
             value = np.array(getattr(self, name), np.float64)
-            if value.shape != (AXES,) or not np.all(np.isfinite(value)):
-                raise ConfigError(f"gate limit '{name}' must be {AXES} finite numbers, got shape {value.shape}")
+            if value.shape != (size,) or not np.all(np.isfinite(value)):
+                raise ConfigError(f"gate limit '{name}' must be {size} finite numbers, got shape {value.shape}")
             value.setflags(write=False)
             object.__setattr__(self, name, value)
-        if np.any(self.lower >= self.upper) or np.any(self.velocity <= 0) or np.any(self.acceleration <= 0):
-            raise ConfigError("gate limits need lower < upper, velocity > 0 and acceleration > 0 on every axis")
+        if np.any(self.lower >= self.upper):
+            raise ConfigError("gate limits need lower < upper on every axis")
+        if min(self.velocity.min(), self.acceleration.min(), self.jerk.min()) <= 0:
+            raise ConfigError("gate limits need velocity > 0, acceleration > 0 and jerk > 0 on every axis")
 
 
 @dataclass(frozen=True)
 class GateTiming:
     """Ages and tolerances, s unless said otherwise."""
 
-    period: float = 0.008  # nominal time between two commands
     chunk_overrun: float = 0.6  # how long past its last point a chunk is stood on before it counts as stale
     oldest_chunk: float = 1.0  # older observations are refused
     newest_chunk: float = 0.1  # stamps further in the future are refused
     joint_state_timeout: float = 0.2
-    longest_step: float = 0.05  # after a longer pause between ticks the gate starts from rest again
+    longest_step: float = 0.05  # after a longer pause between ticks the robot rests at the last command
     largest_jump: float = 0.8  # rad between neighbouring points; more is another robot's or a broken chunk
+    largest_start: float = 0.5  # rad between the arms and the first chunk's first point
 
 
 @dataclass(frozen=True)
@@ -76,15 +87,22 @@ class SafetyReport:
     position_limited: int = 0
     velocity_limited: int = 0
     acceleration_limited: int = 0
+    jerk_limited: int = 0
+    workspace_limited: int = 0
+    distance_limited: int = 0
     rejected_chunks: int = 0
     stale_holds: int = 0
+    keypoint_holds: int = 0
+    pauses: int = 0
     chunk_age: float = float("inf")
     joint_state_age: float = float("inf")
+    keypoint_age: float = float("inf")
+    room: float = float("nan")
 
 
 @dataclass(frozen=True)
 class GateOutput:
-    """One tick: commands, or None while the gate is idle. joints (12,) rad, openings (2,) m."""
+    """One tick: commands, or None while the gate is idle. joints (2 x n,) rad, openings (2,) m."""
 
     joints: Array | None
     openings: Array | None
@@ -96,30 +114,68 @@ class _Counters:
     position_limited: int = 0
     velocity_limited: int = 0
     acceleration_limited: int = 0
+    jerk_limited: int = 0
+    workspace_limited: int = 0
+    distance_limited: int = 0
     rejected_chunks: int = 0
     stale_holds: int = 0
+    keypoint_holds: int = 0
+    pauses: int = 0
 
 
 @dataclass
 class _Motion:
-    """What is being commanded: position (14,), velocity (14,), and when."""
+    """What is being commanded, and when. late: s that the path has waited, because the arms could not be moved.
 
-    position: Array
-    velocity: Array
+    started: whether a chunk has been followed since the gate was enabled.
+    """
+
+    state: AxisState
     time: float
     path: StitchedPath | None = None
+    late: float = 0.0
+    started: bool = False
     chunk_stamp: float = field(default=-np.inf)
+    whereabouts: Whereabouts | None = None
 
 
 class CommandGate:
     """Turns chunks into limited commands; starts disabled."""
 
-    def __init__(self, joint_names: Sequence[str], limits: GateLimits, timing: GateTiming = GateTiming()) -> None:
-        if len(joint_names) != AXES:
-            raise ConfigError(f"the gate drives 12 arm joints and 2 finger joints, got {len(joint_names)} names")
+    def __init__(
+        self,
+        joint_names: Sequence[str],
+        limits: GateLimits,
+        timing: GateTiming = GateTiming(),
+        guard: MotionGuard | None = None,
+        health: KeypointHealth | None = None,
+    ) -> None:
+        """joint_names: joints of the left arm, as many of the right, then the left and the right finger joint.
+
+        guard: workspace and distances; None: neither is looked at. health: judges the keypoints behind the chunks;
+        None: they are not judged.
+        """
+        axes = len(limits.lower)
+        if len(joint_names) != axes or axes < 4 or axes % 2:
+            raise ConfigError(
+                f"the gate drives the joints of two equal arms and 2 finger joints: {axes} limits, "
+                f"{len(joint_names)} names"
+            )
         self._joint_names = list(joint_names)
+        self._joints = axes - 2
+        arm = self._joints // 2
+        self._groups = [slice(0, arm), slice(arm, 2 * arm), slice(2 * arm, axes)]
         self._limits = limits
+        self._limiters = [
+            JerkLimiter(
+                AxisLimits(limits.velocity[group], limits.acceleration[group], limits.jerk[group]),
+                together=index < 2,
+            )
+            for index, group in enumerate(self._groups)
+        ]
         self._timing = timing
+        self._guard = guard
+        self._health = health
         self._counters = _Counters()
         self._state = GateState.IDLE
         self._cause = "not enabled"
@@ -147,7 +203,11 @@ class CommandGate:
             return "no joint states"
         start = np.concatenate([measured.positions, measured.openings])
         start = np.clip(start, self._limits.lower, self._limits.upper)
-        self._motion = _Motion(start, np.zeros(AXES), now)
+        self._motion = _Motion(AxisState.resting(start), now)
+        if self._guard is not None:
+            self._motion.whereabouts = self._guard.look(start[None])
+        if self._health is not None:
+            self._health.forget()
         self._state, self._cause = GateState.HOLDING, "waiting for a chunk"
         return ""
 
@@ -169,11 +229,13 @@ class CommandGate:
         age = now - measured.stamp
         if age > self._timing.joint_state_timeout:
             return f"the joint states are {age:.2f} s old; check the robot driver"
-        tolerance = 0.02
-        low, high = self._limits.lower[:12] - tolerance, self._limits.upper[:12] + tolerance
+        tolerance, joints = 0.02, self._joints
+        low, high = self._limits.lower[:joints] - tolerance, self._limits.upper[:joints] + tolerance
         outside = np.flatnonzero((measured.positions < low) | (measured.positions > high))
         if len(outside):
             return f"{self._joint_names[outside[0]]} is outside its limits; move it back by hand first"
+        if self._state == GateState.STOPPED and self._motion is not None and np.any(self._motion.state.velocity):
+            return "the arms are still braking; try again"
         return ""
 
     # -- inputs -----------------------------------------------------------------------------------------------
@@ -190,26 +252,33 @@ class CommandGate:
         motion = self._motion
         if motion is None or self._state not in (GateState.RUNNING, GateState.HOLDING):
             return  # well formed, but nobody asked for motion
-        lower, upper = self._limits.lower, self._limits.upper
-        positions = np.clip(chunk.positions, lower[:12], upper[:12])
-        openings = np.clip(chunk.openings, lower[12:], upper[12:])
+        lower, upper, joints = self._limits.lower, self._limits.upper, self._joints
+        positions = np.clip(chunk.positions, lower[:joints], upper[:joints])
+        openings = np.clip(chunk.openings, lower[joints:], upper[joints:])
         if np.any(positions != chunk.positions):
             self._counters.position_limited += 1
         bounded = replace(chunk, positions=positions, openings=openings)
-        motion.path = stitch(bounded, max(now, motion.time), motion.position, motion.velocity)
+        motion.path = stitch(bounded, max(now, motion.time), motion.state.position, motion.state.velocity)
+        motion.late = 0.0
+        motion.started |= motion.path is not None
         motion.chunk_stamp = chunk.stamp
 
+    def see_keypoints(self, stamp: float, groups: Mapping[str, float], largest_jump: float) -> None:
+        """Tell of keypoints that have arrived: what share of each group is known, and the largest jump, m."""
+        if self._health is not None:
+            self._health.see(stamp, groups, largest_jump)
+
     def _check(self, chunk: JointChunk, now: float) -> None:
-        names = list(chunk.joint_names)
+        names, joints = list(chunk.joint_names), self._joints
         if names != self._joint_names:
             wrong = [n for n in names if n not in self._joint_names] or ["their order or number"]
             raise ChunkError(f"chunk is for other joints ({wrong[0]}); expected {', '.join(self._joint_names)}")
         times = np.asarray(chunk.times)
         count = len(times) if times.ndim == 1 else 0
-        if count == 0 or np.shape(chunk.positions) != (count, 12) or np.shape(chunk.openings) != (count, 2):
+        if count == 0 or np.shape(chunk.positions) != (count, joints) or np.shape(chunk.openings) != (count, 2):
             raise ChunkError(
                 f"chunk shapes are times {times.shape}, positions {np.shape(chunk.positions)}, openings "
-                f"{np.shape(chunk.openings)}; expected (K,), (K, 12), (K, 2) with K >= 1"
+                f"{np.shape(chunk.openings)}; expected (K,), (K, {joints}), (K, 2) with K >= 1"
             )
         values = (times, chunk.positions, chunk.openings, chunk.stamp)
         if not all(np.all(np.isfinite(value)) for value in values):
@@ -223,11 +292,19 @@ class CommandGate:
             raise ChunkError(f"chunk is stamped {-age:.2f} s in the future; check that all nodes use one clock")
         if chunk.stamp <= self._last_stamp:
             raise ChunkError("chunk is out of order: its stamp is not newer than the last one's")
-        if chunk.stamp + times[-1] <= now:
+        ahead = np.asarray(chunk.positions)[chunk.stamp + times > now]
+        if not len(ahead):
             raise ChunkError("every point of the chunk is already past")
-        path = np.asarray(chunk.positions)
-        if self._motion is not None:
-            path = np.vstack([self._motion.position[:12], path[chunk.stamp + times > now]])
+        motion = self._motion
+        if motion is not None and not motion.started:
+            away = np.abs(ahead[0] - motion.state.position[:joints])
+            if away.max() > self._timing.largest_start:
+                raise ChunkError(
+                    f"the robot is far from where the policy starts: {names[int(away.argmax())]} by "
+                    f"{away.max():.2f} rad, at most {self._timing.largest_start} rad are allowed; "
+                    "move it there first"
+                )
+        path = ahead if motion is None else np.vstack([motion.state.position[:joints], ahead])
         jump = np.abs(np.diff(path, axis=0)).max(initial=0.0)
         if jump > self._timing.largest_jump:
             raise ChunkError(
@@ -240,8 +317,11 @@ class CommandGate:
         if now < self._now - 0.05:
             self._last_stamp = -np.inf
             self._measured = None
+            if self._health is not None:
+                self._health.forget()
             if self._motion is not None:
                 self._motion.path = None
+                self._motion.state = AxisState.resting(self._motion.state.position)
                 self._motion.time = now
         self._now = now
 
@@ -250,17 +330,20 @@ class CommandGate:
     def tick(self, now: float, joint_state: JointMeasurement | None) -> GateOutput:
         """Advance to `now` (s) with the newest measurement (or None); returns what to command."""
         self._notice_clock(now)
-        if joint_state is not None and _is_sound(joint_state):
+        if joint_state is not None and self._is_sound(joint_state):
             self._measured = joint_state
         joint_age = np.inf if self._measured is None else now - self._measured.stamp
         motion = self._motion
         if motion is None:
-            return GateOutput(None, None, self._report(np.inf, joint_age))
+            return GateOutput(None, None, self._report(now, np.inf, joint_age))
         chunk_age = now - motion.chunk_stamp
         if self._state in (GateState.RUNNING, GateState.HOLDING):
             self._judge(motion, now, joint_age)
         self._move(motion, now)
-        return GateOutput(motion.position[:12].copy(), motion.position[12:].copy(), self._report(chunk_age, joint_age))
+        position = motion.state.position
+        return GateOutput(
+            position[: self._joints].copy(), position[self._joints :].copy(), self._report(now, chunk_age, joint_age)
+        )
 
     def _judge(self, motion: _Motion, now: float, joint_age: float) -> None:
         """Decide between running and holding."""
@@ -269,10 +352,15 @@ class CommandGate:
             cause = f"no joint states for {self._timing.joint_state_timeout:.2f} s"
         elif motion.path is not None and now > motion.path.end + self._timing.chunk_overrun:
             cause = f"no new chunk for {self._timing.chunk_overrun:.2f} s after the end of the last"
+        unhealthy = "" if cause or self._health is None or motion.path is None else self._health.problem(now)
+        cause = cause or unhealthy
         if cause:
             motion.path = None
             if self._state == GateState.RUNNING:
-                self._counters.stale_holds += 1
+                if unhealthy:
+                    self._counters.keypoint_holds += 1
+                else:
+                    self._counters.stale_holds += 1
             if self._state == GateState.RUNNING or not self._cause.startswith("no "):
                 self._state, self._cause = GateState.HOLDING, cause
         elif motion.path is not None:
@@ -280,65 +368,126 @@ class CommandGate:
 
     def _move(self, motion: _Motion, now: float) -> None:
         """One limited step towards the path, or a limited brake when there is none."""
-        longest = self._timing.longest_step
         step = now - motion.time
         if step <= 1e-6:
             return
         motion.time = now
-        if step > longest:
-            motion.velocity = np.zeros(AXES)  # the robot has long come to rest at the last command
+        if step > self._timing.longest_step:
+            # The robot has long come to rest at the last command; what was not carried out meanwhile still is to be.
+            motion.state = AxisState.resting(motion.state.position)
+            motion.late += step
+            self._counters.pauses += 1
             return
-        limits = self._limits
-        x, v = motion.position, motion.velocity
-        reach = limits.acceleration * step
+        braking = [
+            limiter.brake(self._part(motion.state, group))
+            for limiter, group in zip(self._limiters, self._groups, strict=True)
+        ]
+        stopped = [brake.at(step) for brake in braking]
         if motion.path is None:
-            wanted = np.zeros(AXES)
+            parts, brakes = stopped, None
         else:
-            target, speed = motion.path.at(now)
-            error = target - x
-            # Proportional near the target, braking parabola far from it: fast, and no overshoot.
-            size = np.abs(error)
-            pull = np.minimum(size * (0.25 / self._timing.period), np.sqrt(limits.acceleration * size))
-            wanted = speed + np.sign(error) * pull
-        bounded = wanted * _slowest_of_each_arm(limits.velocity / np.maximum(np.abs(wanted), 1e-9))
-        if np.any(bounded != wanted):
-            self._counters.velocity_limited += 1
-        chosen = np.clip(bounded, v - reach, v + reach)
-        if motion.path is not None and np.any(np.abs(chosen - bounded) > 1e-9):
-            self._counters.acceleration_limited += 1
-        span = longest + step
-        highest, lowest = (
-            limits.acceleration * (np.sqrt(span**2 + 2 * np.maximum(room, 0.0) / limits.acceleration) - span)
-            for room in (limits.upper - x, x - limits.lower)
-        )
-        chosen = np.maximum(np.minimum(chosen, highest), -lowest)
-        position = np.clip(x + chosen * step, limits.lower, limits.upper)
-        motion.velocity = (position - x) / step
-        motion.position = position
+            parts, brakes = self._follow(motion, motion.path, now, step, stopped)
+        before, motion.state = motion.state, stacked(parts)
+        if self._guard is not None:
+            motion.state = self._guarded(motion, self._guard, before, parts, stopped, brakes)
+        if motion.path is not None:
+            self._count(before, motion.state, step)
 
-    def _report(self, chunk_age: float, joint_age: float) -> SafetyReport:
+    def _follow(
+        self, motion: _Motion, path: StitchedPath, now: float, step: float, stopped: list[AxisState]
+    ) -> tuple[list[AxisState], list[Brake]]:
+        """Per group, the next state along the path and how it would brake after it."""
+        begun = now - step - motion.late
+        room = np.inf if motion.whereabouts is None else float(motion.whereabouts.room[0])
+        speed = float(np.clip(room / _SLOW_ROOM, _SLOWEST, 1.0))
+        lower, upper = self._limits.lower - 1e-9, self._limits.upper + 1e-9
+        parts, brakes = [], []
+        for index, (limiter, group) in enumerate(zip(self._limiters, self._groups, strict=True)):
+
+            def target(ahead: float, group: slice = group) -> AxisState:
+                return self._part(AxisState(*path.at(begun + ahead)), group)
+
+            state = self._part(motion.state, group)
+            part = limiter.follow(state, target, step, speed if index < 2 else 1.0)
+            brake = limiter.brake(part)
+            lowest, highest = brake.extrema
+            if np.any(lowest < lower[group]) or np.any(highest > upper[group]):
+                self._counters.position_limited += 1
+                part = stopped[index]
+                brake = limiter.brake(part)
+            parts.append(part)
+            brakes.append(brake)
+        return parts, brakes
+
+    def _guarded(
+        self,
+        motion: _Motion,
+        guard: MotionGuard,
+        before: AxisState,
+        parts: list[AxisState],
+        stopped: list[AxisState],
+        brakes: list[Brake] | None,
+    ) -> AxisState:
+        """The next state that keeps the workspace and the distances: as chosen, or braking arms."""
+        past = motion.whereabouts or guard.look(before.position[None])
+        if brakes is None:
+            motion.whereabouts = guard.look(stacked(parts).position[None])
+            return stacked(parts)
+        seen = guard.look(_moments(brakes, parts))
+        outside = seen.outside.max(axis=0) > past.outside[0] + 1e-9
+        for arm in np.flatnonzero(outside):
+            parts[arm] = stopped[arm]
+            brakes[arm] = self._limiters[arm].brake(parts[arm])
+            self._counters.workspace_limited += 1
+        if outside.any():
+            seen = guard.look(_moments(brakes, parts))
+        # Too close already (the robot was put there): whatever does not bring the arms closer is allowed.
+        if seen.room.min() < min(0.0, float(past.room[0]) - 1e-9):
+            self._counters.distance_limited += 1
+            parts[:2] = stopped[:2]
+            motion.whereabouts = guard.look(stacked(parts).position[None])
+        else:
+            motion.whereabouts = Whereabouts(seen.outside[:1], seen.room[:1])
+        return stacked(parts)
+
+    @staticmethod
+    def _part(state: AxisState, group: slice) -> AxisState:
+        return AxisState(state.position[group], state.velocity[group], state.acceleration[group])
+
+    def _count(self, before: AxisState, after: AxisState, step: float) -> None:
+        limits = self._limits
+        self._counters.velocity_limited += bool(np.any(np.abs(after.velocity) >= _FULLY * limits.velocity))
+        self._counters.acceleration_limited += bool(np.any(np.abs(after.acceleration) >= _FULLY * limits.acceleration))
+        change = np.abs(after.acceleration - before.acceleration)
+        self._counters.jerk_limited += bool(np.any(change >= _FULLY * limits.jerk * step))
+
+    def _is_sound(self, measured: JointMeasurement) -> bool:
+        """Right sizes and finite; anything else is treated as if it had not arrived, and so grows stale."""
+        return (
+            np.shape(measured.positions) == (self._joints,)
+            and np.shape(measured.openings) == (2,)
+            and bool(np.all(np.isfinite(measured.positions)) and np.all(np.isfinite(measured.openings)))
+            and bool(np.isfinite(measured.stamp))
+        )
+
+    def _report(self, now: float, chunk_age: float, joint_age: float) -> SafetyReport:
+        whereabouts = None if self._motion is None else self._motion.whereabouts
         return SafetyReport(
             state=self._state,
             cause=self._cause,
             chunk_age=float(chunk_age),
             joint_state_age=float(joint_age),
+            keypoint_age=float("inf") if self._health is None else self._health.age(now),
+            room=float("nan") if whereabouts is None else float(whereabouts.room[0]),
             **vars(self._counters),
         )
 
 
-def _slowest_of_each_arm(ratios: Array) -> Array:
-    """(14,) factors <= 1: the joints of an arm slow down together, so that the TCP keeps its direction."""
-    factors = np.minimum(ratios, 1.0)
-    factors[:6] = factors[:6].min()
-    factors[6:12] = factors[6:12].min()
-    return factors
-
-
-def _is_sound(measured: JointMeasurement) -> bool:
-    """Right sizes and finite; anything else is treated as if it had not arrived, and so grows stale."""
-    return (
-        np.shape(measured.positions) == (12,)
-        and np.shape(measured.openings) == (2,)
-        and bool(np.all(np.isfinite(measured.positions)) and np.all(np.isfinite(measured.openings)))
-        and bool(np.isfinite(measured.stamp))
-    )
+def _moments(brakes: list[Brake], parts: list[AxisState]) -> Array:
+    """(K, D) the commands of the next moment and of some on the way to rest."""
+    longest = max(brake.duration for brake in brakes)
+    rows = [np.concatenate([part.position for part in parts])]
+    rows += [
+        np.concatenate([brake.at(longest * k / _MOMENTS).position for brake in brakes]) for k in range(1, _MOMENTS + 1)
+    ]
+    return np.array(rows)

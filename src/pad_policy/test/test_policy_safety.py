@@ -20,6 +20,7 @@ LIMITS = GateLimits(
     upper=np.array([2.0] * 12 + [0.11] * 2),
     velocity=np.array([3.0] * 12 + [0.2] * 2),
     acceleration=np.array([12.0] * 12 + [2.0] * 2),
+    jerk=np.array([300.0] * 12 + [50.0] * 2),
 )
 
 
@@ -43,11 +44,12 @@ def enabled_gate(value: float = 0.0) -> CommandGate:
 def assert_within_limits(times: list[float], commands: list[np.ndarray]) -> None:
     values, stamps = np.array(commands), np.array(times)
     assert np.all(values >= LIMITS.lower - 1e-9) and np.all(values <= LIMITS.upper + 1e-9)
-    steps = np.diff(stamps)[:, None]
-    velocity = np.diff(values, axis=0) / steps
-    assert np.all(np.abs(velocity) <= LIMITS.velocity + 1e-6)
-    acceleration = np.diff(velocity, axis=0) / steps[1:]
-    assert np.all(np.abs(acceleration) <= LIMITS.acceleration + 1e-4)
+    # Divided differences: means of the derivatives, whatever the times are.
+    derivative, bounds = values, (LIMITS.velocity, LIMITS.acceleration, LIMITS.jerk)
+    for order, bound in enumerate(bounds, start=1):
+        span = (stamps[order:] - stamps[:-order])[:, None]
+        derivative = order * np.diff(derivative, axis=0) / span
+        assert np.all(np.abs(derivative) <= bound * (1 + 1e-4) + 1e-3), f"derivative {order} is beyond its limit"
 
 
 def test_starts_disabled_and_emits_nothing() -> None:
@@ -96,7 +98,7 @@ def test_follows_a_smooth_chunk_closely() -> None:
 
 
 def test_an_arm_slows_down_as_a_whole() -> None:
-    gate = CommandGate(NAMES, LIMITS, GateTiming(largest_jump=10.0))
+    gate = CommandGate(NAMES, LIMITS, GateTiming(largest_jump=10.0, largest_start=10.0))
     gate.tick(0.0, measurement(0.0))
     assert gate.enable(0.0) == ""
     rows = np.linspace(0.1, 0.8, 8)[:, None] * np.array([8.0, 1.0, 1.0, 1.0, 1.0, 1.0] + [1.0] * 6)
@@ -119,7 +121,8 @@ BAD_CHUNKS = {
     "s old": chunk(-3.0),
     "future": chunk(2.0),
     "NaN or infinite": replace(chunk(1.0), stamp=float("nan")),
-    "jumps": chunk(1.0, np.full((8, 12), 1.9)),
+    "jumps": chunk(1.0, np.array([0.1, 0.1, 1.9])[:, None] * np.ones(12)),
+    "far from where": chunk(1.0, np.full((8, 12), 0.6)),
     "already past": chunk(0.5, rows=2),
 }
 
@@ -257,7 +260,7 @@ def test_stitched_path_starts_where_the_command_is() -> None:
     position, velocity = np.full(14, 0.2), np.full(14, 0.1)
     path = stitch(chunk(0.0, np.linspace(0.1, 0.8, 8)[:, None] * np.ones(12)), 0.35, position, velocity)
     assert path is not None
-    start, speed = path.at(0.35)
+    start, speed, _ = path.at(0.35)
     np.testing.assert_allclose(start, position)
     np.testing.assert_allclose(speed, velocity)
     np.testing.assert_allclose(path.at(0.6)[0][:12], np.linspace(0.1, 0.8, 8)[2])
@@ -271,3 +274,5 @@ def test_stitched_path_velocity_is_the_derivative() -> None:
     for time in (0.05, 0.25, 0.33, 0.55):
         numeric = (path.at(time + 1e-6)[0] - path.at(time - 1e-6)[0]) / 2e-6
         np.testing.assert_allclose(path.at(time)[1], numeric, rtol=1e-4, atol=1e-5)
+        numeric = (path.at(time + 1e-6)[1] - path.at(time - 1e-6)[1]) / 2e-6
+        np.testing.assert_allclose(path.at(time)[2], numeric, rtol=1e-4, atol=1e-4)
