@@ -142,7 +142,7 @@ def _cloud(marker: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
 
 def _segments(marker: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """(K, 2, 3) m and colours of the same shape."""
-    points, colours = _points(marker), _colours(marker)
+    points, colours = _points(marker), _colours(marker, pale=False)
     if marker.type == LINE_STRIP:
         ends = np.stack([np.arange(len(points) - 1), np.arange(1, len(points))], axis=1) if len(points) > 1 else []
     else:
@@ -152,10 +152,10 @@ def _segments(marker: Any) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     return points[ends][keep], colours[ends][keep]
 
 
-def _colours(marker: Any) -> NDArray[np.uint8]:
-    """(N, 3); half transparent ones pale, because lines and points have no opacity here."""
+def _colours(marker: Any, pale: bool = True) -> NDArray[np.uint8]:
+    """(N, 3). pale: half transparent ones, because points have no opacity here; thin lines could not be seen then."""
     each = marker.colors if len(marker.colors) == len(marker.points) else [marker.color] * len(marker.points)
-    return np.array([_rgb(colour, colour.a) for colour in each], np.uint8).reshape(-1, 3)
+    return np.array([_rgb(colour, colour.a if pale else 1.0) for colour in each], np.uint8).reshape(-1, 3)
 
 
 def _rgb(colour: Any, opacity: float = 1.0) -> tuple[int, int, int]:
