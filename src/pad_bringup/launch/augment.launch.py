@@ -1,4 +1,4 @@
-"""Planning and datasets, with MoveIt where it is installed: `ros2 launch pad_bringup augment.launch.py demonstration:=pour.demo.h5`."""
+"""Planning and datasets: `ros2 launch pad_bringup augment.launch.py demonstration:=pour.demo.h5`."""
 
 from pad_bringup.graph import Use
 from pad_bringup.launch_description import graph_description

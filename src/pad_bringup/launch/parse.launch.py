@@ -1,4 +1,4 @@
-"""A human shows a task to a camera, live or recorded: `ros2 launch pad_bringup parse.launch.py calibration:=camera.yaml bag:=recording`."""
+"""A human shows a task: `ros2 launch pad_bringup parse.launch.py calibration:=camera.yaml bag:=recording`."""
 
 from pad_bringup.graph import Use
 from pad_bringup.launch_description import graph_description
