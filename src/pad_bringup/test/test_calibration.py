@@ -95,6 +95,9 @@ class Photographer:
         rgb, depth = self._renderer.render(self._data)
         return cv2.resize(rgb, (TRUE.width, TRUE.height), interpolation=cv2.INTER_AREA), depth[::_FINER, ::_FINER]
 
+    def close(self) -> None:
+        self._renderer.close()
+
 
 def facing(place: NDArray, camera: NDArray) -> NDArray:
     """Pose (4, 4) at a place (3,) with z towards the camera and y up in its image."""
@@ -124,7 +127,9 @@ def on_table(request):
     board = Board.load(request.param)
     photographer = Photographer(board, robots=False)
     poses = [pose_from_words(place, "place") @ centred(board) for place in PLACES]
-    return board, [(pose, *photographer.shoot(pose)) for pose in poses]
+    photos = [(pose, *photographer.shoot(pose)) for pose in poses]
+    photographer.close()
+    return board, photos
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +146,7 @@ def in_hand():
         joints = start + rng.uniform(-1, 1, 6) * [0.08, 0.08, 0.08, 0.4, 0.4, 0.4]
         arm = dict(zip(robot.joint_names[:6], joints, strict=True))
         photos.append((joints, photographer.shoot(robot.fk(0, joints) @ held, arm)[0]))
+    photographer.close()
     return board, robot, held, photos
 
 
