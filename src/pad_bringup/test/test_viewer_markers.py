@@ -99,7 +99,7 @@ def test_the_page_shows_markers_and_text(viewer):
         page.get_by_text("keypoints are stale").wait_for(timeout=20000)
         assert red_share(page) < 1e-3
         viewer.set_markers([marker(CUBE, size=(0.5, 0.5, 0.5), at=(0, 0, 0.25))], 0.0)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60  # software rendering on a busy machine
         while red_share(page) < 0.01 and time.monotonic() < deadline:
             time.sleep(0.3)
         assert red_share(page) > 0.01
