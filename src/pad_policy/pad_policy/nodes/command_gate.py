@@ -1,10 +1,13 @@
 """Node: joint chunks in, limited commands out at 125 Hz. The only publisher of commands; starts disabled."""
 
+import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import rclpy
-from rcl_interfaces.msg import ParameterDescriptor
+from numpy.typing import NDArray
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -14,16 +17,30 @@ from trajectory_msgs.msg import JointTrajectory
 
 from pad_augment.errors import PadAugmentError
 from pad_augment.kinematics import Robot, RobotProfile
-from pad_msgs.msg import SafetyState
+from pad_msgs.msg import Keypoint, KeypointArray, SafetyState
 from pad_parse import qos
+from pad_policy.clearance import ArmClearance
 from pad_policy.environment import JointMeasurement
 from pad_policy.errors import ChunkError, PolicyError
+from pad_policy.guard import MotionGuard, Workspace
+from pad_policy.keypoint_health import HealthLimits, KeypointHealth
 from pad_policy.nodes import conversions
 from pad_policy.robot_limits import command_joint_names, gate_limits
 from pad_policy.safety import CommandGate, SafetyReport
 
 _PERIOD = 0.008
 _REPORT_EVERY = 0.1
+_NUMBERS = {  # name: default, least, most, description
+    "speed": (1.0, 0.05, 1.0, "Share of the profile's joint velocities that is allowed."),
+    "jerk_time": (0.02, 0.005, 1.0, "s in which an axis may get from no acceleration to all that it is allowed."),
+    "between_arms": (0.01, 0.0, 0.5, "m, smallest distance of a link of one arm to one of the other."),
+    "within_arm": (0.003, 0.0, 0.5, "m, smallest distance of two links of one arm that are no neighbours."),
+    "keypoint_timeout": (0.5, 0.05, 10.0, "s without keypoints after which the arms hold."),
+    "lost_timeout": (2.0, 0.05, 60.0, "s for which a keypoint group may be lost before the arms hold."),
+    "largest_keypoint_jump": (0.15, 0.01, 10.0, "m between two images beyond which the arms hold."),
+}
+#: m, task frame: x, y, z of the lower, then of the upper corner
+_WORKSPACE = [-0.6, -0.8, 0.0, 0.6, 0.8, 0.9]
 
 
 class CommandGateNode(Node):
@@ -32,6 +49,24 @@ class CommandGateNode(Node):
     def __init__(self) -> None:
         super().__init__("command_gate")
         self.declare_parameter("robot", "", ParameterDescriptor(description="Robot profile YAML.", read_only=True))
+        for name, (default, least, most, description) in _NUMBERS.items():
+            span = FloatingPointRange(from_value=least, to_value=most, step=0.0)
+            described = f"{description} From {least} to {most}."
+            self.declare_parameter(
+                name,
+                default,
+                ParameterDescriptor(description=described, read_only=True, floating_point_range=[span]),
+            )
+        for side in ("left", "right"):
+            described = f"Box that the {side} TCP stays in: x, y, z of its lower and its upper corner, m, task frame."
+            self.declare_parameter(
+                f"{side}_workspace", _WORKSPACE, ParameterDescriptor(description=described, read_only=True)
+            )
+        self.declare_parameter(
+            "dry_run",
+            False,
+            ParameterDescriptor(description="Whether to publish previews only and command nothing.", read_only=True),
+        )
 
     def start(self) -> None:
         """Read the robot and open the topics; raises typed errors."""
@@ -40,8 +75,11 @@ class CommandGateNode(Node):
             raise PolicyError("parameter 'robot' is missing; set it with --ros-args -p robot:=PROFILE.yaml")
         robot = Robot(RobotProfile.load(Path(path)))
         names = command_joint_names(robot)
-        self._arm_joints, self._finger_joints = names[:12], names[12:]
-        self._gate = CommandGate(names, gate_limits(robot))
+        self._arm_joints, self._finger_joints = names[:-2], names[-2:]
+        limits = gate_limits(robot, speed=self._number("speed"), jerk_time=self._number("jerk_time"))
+        self._gate = CommandGate(names, limits, guard=self._guard(robot), health=KeypointHealth(self._health_limits()))
+        self._dry_run = bool(self.get_parameter("dry_run").value)
+        self._points: dict[int, NDArray[np.float64]] = {}
         self._measured: JointMeasurement | None = None
         self._reported = float("-inf")
         sides = ("left", "right")
@@ -53,12 +91,53 @@ class CommandGateNode(Node):
             self.create_publisher(Float64MultiArray, f"/{side}_gripper_position_controller/commands", qos.COMMAND)
             for side in sides
         ]
+        self._preview = self.create_publisher(JointState, "/pad/preview", qos.LATEST)
         self._safety = self.create_publisher(SafetyState, "/pad/safety", qos.STATUS)
+        self.create_subscription(KeypointArray, "/pad/keypoints", self._on_keypoints, qos.LATEST)
         self.create_subscription(JointTrajectory, "/pad/joint_chunk", self._on_chunk, qos.LATEST)
         self.create_subscription(JointState, "/joint_states", self._on_joint_states, qos.JOINT_STATES)
         self.create_service(SetBool, "/pad/enable", self._on_enable)
         self.create_service(Trigger, "/pad/stop", self._on_stop)
         self.create_timer(_PERIOD, self._on_timer)
+
+    def _number(self, name: str) -> float:
+        return float(self.get_parameter(name).value)
+
+    def _guard(self, robot: Robot) -> MotionGuard:
+        boxes = []
+        for side in ("left", "right"):
+            box = list(self.get_parameter(f"{side}_workspace").value)
+            if len(box) != 6:
+                raise PolicyError(f"parameter '{side}_workspace' needs 6 numbers, it has {len(box)}")
+            boxes.append(np.reshape(box, (2, 3)))
+        corners = np.array(boxes)
+        clearance = ArmClearance(
+            robot, between_arms=self._number("between_arms"), within_arm=self._number("within_arm")
+        )
+        return MotionGuard(Workspace(corners[:, 0], corners[:, 1]), clearance)
+
+    def _health_limits(self) -> HealthLimits:
+        return HealthLimits(
+            timeout=self._number("keypoint_timeout"),
+            lost_timeout=self._number("lost_timeout"),
+            largest_jump=self._number("largest_keypoint_jump"),
+        )
+
+    def _on_keypoints(self, message: KeypointArray) -> None:
+        known: dict[str, list[bool]] = {}
+        jump = 0.0
+        points = {}
+        for index, keypoint in enumerate(message.keypoints):
+            there = keypoint.state != Keypoint.LOST
+            known.setdefault(keypoint.group, []).append(there)
+            if there:
+                p = keypoint.position
+                points[index] = np.array([p.x, p.y, p.z])
+                if index in self._points:
+                    jump = max(jump, float(np.linalg.norm(points[index] - self._points[index])))
+        self._points = points
+        shares = {group: sum(values) / len(values) for group, values in known.items()}
+        self._gate.see_keypoints(conversions.seconds(message.header.stamp), shares, jump)
 
     def _now(self) -> float:
         return 1e-9 * self.get_clock().now().nanoseconds
@@ -96,14 +175,21 @@ class CommandGateNode(Node):
         now = self._now()
         output = self._gate.tick(now, self._measured)
         if output.joints is not None and output.openings is not None:
-            for arm in range(2):
-                joints = output.joints[6 * arm : 6 * arm + 6].tolist()
-                self._arm_commands[arm].publish(Float64MultiArray(data=joints))
-                finger = 0.5 * float(output.openings[arm])
-                self._gripper_commands[arm].publish(Float64MultiArray(data=[finger]))
+            if self._dry_run:
+                preview = JointState(name=[*self._arm_joints, *self._finger_joints])
+                preview.header.stamp = conversions.time_message(now)
+                preview.position = [*output.joints.tolist(), *(0.5 * output.openings).tolist()]
+                self._preview.publish(preview)
+            else:
+                self._command(output.joints, output.openings)
         if not 0 <= now - self._reported < _REPORT_EVERY:
             self._reported = now
             self._safety.publish(self._safety_message(now, output.report))
+
+    def _command(self, joints: NDArray[np.floating], openings: NDArray[np.floating]) -> None:
+        for arm, positions in enumerate(np.split(joints, 2)):
+            self._arm_commands[arm].publish(Float64MultiArray(data=positions.tolist()))
+            self._gripper_commands[arm].publish(Float64MultiArray(data=[0.5 * float(openings[arm])]))
 
     @staticmethod
     def _safety_message(now: float, report: SafetyReport) -> SafetyState:
@@ -115,12 +201,24 @@ class CommandGateNode(Node):
             acceleration_limited=report.acceleration_limited,
             rejected_chunks=report.rejected_chunks,
             stale_holds=report.stale_holds,
-            chunk_age=report.chunk_age if report.chunk_age != float("inf") else float("nan"),
-            joint_state_age=report.joint_state_age if report.joint_state_age != float("inf") else float("nan"),
+            chunk_age=_known(report.chunk_age),
+            joint_state_age=_known(report.joint_state_age),
+            jerk_limited=report.jerk_limited,
+            workspace_limited=report.workspace_limited,
+            distance_limited=report.distance_limited,
+            keypoint_holds=report.keypoint_holds,
+            pauses=report.pauses,
+            keypoint_age=_known(report.keypoint_age),
+            room=report.room,
         )
         message.header.stamp = conversions.time_message(now)
         message.header.frame_id = conversions.TASK_FRAME
         return message
+
+
+def _known(age: float) -> float:
+    """An age for a message: nan where there is none."""
+    return age if math.isfinite(age) else math.nan
 
 
 def main(args: list[str] | None = None) -> None:
