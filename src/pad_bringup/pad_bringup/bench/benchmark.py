@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "augment": ("generation", "proof", "physics", "clutter", "service"),
     "policy": ("inference", "curve", "ablations", "baselines", "vision"),
     "aloha": ("transfer_cube",),
+    "graph": ("fuzz",),
 }
 
 Say = Callable[[str], None]

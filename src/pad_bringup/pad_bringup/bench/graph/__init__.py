@@ -1,0 +1,1 @@
+"""Benchmark of the gate and the running graph: one module per section."""
