@@ -1,6 +1,5 @@
 """Tasks of the cell beside pour: what their data say, that a script does them in physics, and what is no success."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +15,8 @@ from pad_bringup.cell.demonstrations import (
     load_demonstration,
     task_motion,
 )
-from pad_bringup.cell.goals import Goal, State, goal_of, mixing
+from pad_bringup.cell.goals import Goal, State, goal_of
 from pad_bringup.cell.objects import load_objects
-from pad_bringup.cell.scene import drink_positions
 from pad_bringup.cell.scripted import scripted_run
 from pad_bringup.errors import CellError
 from pad_bringup.resources import share_directory
@@ -39,20 +37,7 @@ def end_state(task: str) -> State:
     holders = dict.fromkeys(objects.models, NOBODY)
     for arm, name in enumerate(held_objects(task)):
         holders[name] = frozenset({arm}) if motion.held[-1, arm] else NOBODY
-    poses = {name: path[-1] for name, path in motion.object_poses.items()}
-    return State(poses, holders, *grains(task, poses, shuffled=True))
-
-
-def grains(task: str, poses: Mapping[str, np.ndarray], *, shuffled: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Grains in their container as they are at the start, or shuffled; and their kinds."""
-    objects = load_objects(task)
-    if objects.drink is None:
-        return np.empty((0, 3)), np.empty(0, bool)
-    local = drink_positions(objects.models[objects.drink.container], objects.drink)
-    kinds = local[:, 1] > 0
-    if shuffled:
-        local = np.random.default_rng(0).permutation(local)
-    return geometry.transform_points(poses[objects.drink.container], local), kinds
+    return State({name: path[-1] for name, path in motion.object_poses.items()}, holders)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -97,15 +82,6 @@ def test_near_misses_are_no_success(task: str, thing: str, vessel: str) -> None:
     tipped = state.poses[vessel].copy()
     tipped[:3, :3] = geometry.rotation_exp(np.array([0.5, 0.0, 0.0]))
     assert "tilted" in cause({vessel: tipped, thing: tipped @ geometry.yaw_pose(0.0, 0.0, 0.0, 0.006)})
-
-
-@pytest.mark.parametrize("count", [12, 60])
-def test_mixing_is_one_by_chance_and_nought_apart(count: int) -> None:
-    rng = np.random.default_rng(count)
-    points = rng.uniform(size=(count, 3))
-    by_chance = [mixing(points, rng.permutation(np.arange(count) < count // 3)) for _ in range(200)]
-    assert np.mean(by_chance) == pytest.approx(1.0, abs=0.05)
-    assert mixing(points + 9.0 * (np.arange(count) < count // 2)[:, None], np.arange(count) < count // 2) == 0.0
 
 
 def test_sides_are_swapped_in_half_of_the_scenes() -> None:
