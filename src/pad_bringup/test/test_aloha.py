@@ -16,6 +16,7 @@ from pad_augment.planning.collisions import CollisionScene
 from pad_augment.skills import Take, learn_skills, reflected
 from pad_bringup.aloha.simulation import EPISODE_STEPS, FULL_REWARD, READY_STEPS, AlohaSimulation
 from pad_bringup.bench.aloha import transfer_cube
+from pad_bringup.bench.benchmark import BenchSettings
 from pad_bringup.errors import BenchError
 from pad_bringup.resources import resource
 from pad_parse import geometry
@@ -151,6 +152,12 @@ def test_without_gym_aloha_one_line_says_what_to_install(monkeypatch: pytest.Mon
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(BenchError, match=r"pip install 'gym-aloha=="):
         AlohaSimulation(TASK)
+
+
+@pytest.mark.parametrize("option", ["demo=3", "demos=0", "updates=many", "episodes"])
+def test_a_wrong_option_of_the_bench_is_refused_before_anything_runs(tmp_path, option: str) -> None:
+    with pytest.raises(BenchError, match="demos, updates, episodes"):
+        transfer_cube.measure(BenchSettings(tmp_path, assignments=(option,)), print)
 
 
 @needs_gym_aloha

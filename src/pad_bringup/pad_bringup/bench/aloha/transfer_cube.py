@@ -14,6 +14,7 @@ from pad_bringup.aloha.demonstrator import demonstrate
 from pad_bringup.aloha.environment import AlohaEnvironment
 from pad_bringup.aloha.simulation import AlohaSimulation
 from pad_bringup.bench.benchmark import BenchSettings, Say
+from pad_bringup.errors import BenchError
 from pad_bringup.resources import resource
 from pad_parse.task import TaskSpec
 from pad_policy.config import TrainingConfig
@@ -68,12 +69,12 @@ HORIZONS = {"execute": 1}
 def measure(settings: BenchSettings, say: Say) -> dict[str, float | None]:
     """Success (share of the episodes with gym-aloha's full reward in its 300 steps), and what it took.
 
+    Options (NAME=VALUE): demos, updates, episodes.
+
     Raises:
-        BenchError: gym-aloha is not installed.
+        BenchError: gym-aloha is not installed, or an option is unknown or no positive whole number.
     """
-    demos, episodes, updates = DEMOS, EPISODES, UPDATES
-    if settings.quick:
-        demos, episodes, updates = QUICK_DEMOS, QUICK_EPISODES, QUICK_UPDATES
+    demos, updates, episodes = _options(settings)
     task = TaskSpec.load(resource("config", "aloha", "transfer_cube.yaml"))
     profile = resource("config", "robots", "aloha_pair.yaml")
     robot = Robot(RobotProfile.load(profile))
@@ -108,6 +109,20 @@ def measure(settings: BenchSettings, say: Say) -> dict[str, float | None]:
         "demos": report.accepted,
         "train_cpu_s": train_cpu_s,
     }
+
+
+def _options(settings: BenchSettings) -> tuple[int, int, int]:
+    """Demonstrations, updates and episodes."""
+    sizes = (QUICK_DEMOS, QUICK_UPDATES, QUICK_EPISODES) if settings.quick else (DEMOS, UPDATES, EPISODES)
+    values = dict(zip(("demos", "updates", "episodes"), sizes, strict=True))
+    for text in settings.assignments:
+        name, _, value = text.partition("=")
+        if name not in values or not value.isdecimal() or int(value) < 1:
+            raise BenchError(
+                f"bench aloha has no option {text!r}; it takes NAME=N with {', '.join(values)} and N from 1"
+            )
+        values[name] = int(value)
+    return values["demos"], values["updates"], values["episodes"]
 
 
 def _episode(policy: OnnxPolicy, environment: AlohaEnvironment, robot: Robot, seed: int) -> str:
