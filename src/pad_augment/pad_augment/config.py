@@ -65,6 +65,11 @@ class GeneratorConfig(BaseModel):
     obstacle_turn: float = Field(
         1.1, ge=0, le=3.2, description="rad, by how much a grasp may be turned further where obstacles are in its way"
     )
+    keep_posture: bool = Field(
+        True,
+        description="whether scenes are refused for which an arm must turn over into another posture on the way: who "
+        "says only where the gripper goes, as a policy does, cannot make it do that",
+    )
     swap_hands: bool = Field(
         True, description="whether the hands change their parts, by reflection, where an object is out of reach"
     )

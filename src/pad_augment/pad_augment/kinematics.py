@@ -177,6 +177,14 @@ class Robot:
         found = inverse(UR5E, target)
         return found[np.isfinite(found[:, 0])]
 
+    def postures(self, arm: int, q: ArrayLike) -> FloatArray:
+        """Sign (...) of the Jacobian's determinant at joints (..., 6); only by way of a singularity does it change."""
+        chain = self._chains[arm]
+        joints = np.asarray(q, dtype=np.float64)
+        serial = SerialChain(np.array(chain.fixed), np.array(chain.axes))
+        _, jacobian = serial.pose_and_jacobian(joints.reshape(-1, 6))
+        return np.asarray(np.sign(np.linalg.det(jacobian)).reshape(joints.shape[:-1]))
+
     def ik(self, arm: int, pose: ArrayLike, seed: ArrayLike | None = None) -> FloatArray:
         """Joint positions (6,) rad that put the TCP at a pose (4, 4), as close to `seed` (default: home) as can be.
 

@@ -22,7 +22,7 @@ from pad_augment.dataset import Episode, ee_vectors
 from pad_augment.equivariance import keypoints_of
 from pad_augment.errors import ConfigError
 from pad_augment.grasp_turns import AS_SHOWN, Turns, turned
-from pad_augment.kinematics import Robot
+from pad_augment.kinematics import ARMS, Robot
 from pad_augment.planning.collisions import CollisionScene
 from pad_augment.planning.dynamics import limit_ratios
 from pad_augment.planning.interface import (
@@ -287,12 +287,26 @@ class ScenePlanner:
             ask = Ask(scene, rng, geometry.make_pose(np.eye(3), [x, 0.0, z]), variant=variant)
             result = yield from self._at_some_pace(ask)
             if isinstance(result, ScenePlan):
-                return result
+                return self._turned_over(result) or result
             first_failure = first_failure or result.failure
             if not result.phase.to_meeting or result.failure.code in _TOO_FAST:
                 return result.failure
         assert first_failure is not None
         return first_failure
+
+    def _turned_over(self, scene: ScenePlan) -> PlanFailure | None:
+        """Which arm has changed its posture on the way, and by which stretch; None where that may be."""
+        if not self._config.keep_posture:
+            return None
+        ends = np.cumsum(scene.plan.lengths) - 1
+        for arm in (0, 1):
+            rows = np.concatenate([[0], ends])
+            signs = self._robot.postures(arm, scene.plan.joints[rows, 6 * arm : 6 * arm + 6])
+            changed = np.flatnonzero(signs != signs[0])
+            if len(changed):
+                stretch = int(changed[0]) - 1
+                return PlanFailure(_OUT_OF_REACH[arm], stretch, f"the {ARMS[arm]} arm turns over in stretch {stretch}")
+        return None
 
     def _at_some_pace(self, ask: Ask) -> Asking[ScenePlan | _Refused]:
         if self._shortest:

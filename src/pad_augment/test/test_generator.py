@@ -152,6 +152,16 @@ def test_accepted_scenes_survive_a_finer_check(scene: ScenePlan, work: SceneWork
     assert not fine.collides_again(scene, 0.005)
 
 
+def test_no_arm_turns_over_between_home_and_the_end(dataset: Dataset) -> None:
+    robot = pour_scene.robot()
+    joints = dataset.array("joints").astype(np.float64)
+    for arm in (0, 1):
+        own = joints[:, 6 * arm : 6 * arm + 6]
+        assert np.all(robot.postures(arm, own) == robot.postures(arm, robot.home[arm]))
+        starts = own[np.concatenate([[0], dataset.episode_ends[:-1]])[dataset.rows("disturbances") == 0]]
+        assert np.abs(starts - robot.home[arm]).max() < 1.2
+
+
 def test_a_push_is_led_back(scene: ScenePlan, work: SceneWork) -> None:
     pushed = work.scene_planner.pushed(scene, np.random.default_rng(1))
     assert pushed is not None

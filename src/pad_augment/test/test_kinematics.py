@@ -109,3 +109,15 @@ def test_a_wrong_profile_is_refused_in_one_line(tmp_path: Path, change: dict, me
 def test_a_missing_profile_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RobotError, match="cannot be read"):
         RobotProfile.load(tmp_path / "none.yaml")
+
+
+def test_a_posture_changes_where_elbow_or_wrist_are_straight() -> None:
+    robot = pour_scene.robot()
+    for arm in (0, 1):
+        home = robot.home[arm]
+        for joint in (2, 4):
+            q = np.tile(home, (2, 1))
+            q[:, joint] = [-0.1, 0.1]  # to both sides of straight
+            assert np.prod(robot.postures(arm, q)) == -1.0
+        turned = home + np.array([1.0, 0, 0, 0, 0, 2.0])  # about the pedestal and about the tool: the same posture
+        assert robot.postures(arm, turned) == robot.postures(arm, home)

@@ -171,6 +171,15 @@ def test_out_of_reach_says_which_arm_and_where(planner: BimanualPlanner, robot: 
         assert said.code is code and said.stretch == 1
 
 
+def test_a_way_begins_in_the_posture_in_which_the_arms_stand(planner: BimanualPlanner, robot: Robot) -> None:
+    stands = robot.home.ravel().copy()
+    up = line(robot, (0.0, 0.0, 0.1))
+    assert_agrees(planner.plan(PlanRequest([up], start=stands), rng()), PlanRequest([up]), robot)
+    stands[3:6] += [2.0, -1.0, 2.0]  # the same place could be reached, but only by turning the wrist over first
+    said = failure(planner, PlanRequest([up], start=stands))
+    assert said.code is Failure.UNREACHABLE_LEFT and said.stretch == 0 and "another posture" in str(said)
+
+
 def test_too_fast_says_by_how_much(planner: BimanualPlanner, robot: Robot) -> None:
     said = failure(planner, PlanRequest([line(robot, (0.25, -0.1, 0.1), 0.2, free=False)]))
     assert said.code in (Failure.VELOCITY, Failure.ACCELERATION) and said.excess > 1

@@ -8,18 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pad_augment.errors import JointLimitError
-from pad_augment.kinematics import Robot
+from pad_augment.kinematics import ARMS, Robot
 from pad_augment.planning.dynamics import limit_ratios_of_many
 from pad_augment.planning.interface import Failure, Plan, PlanFailure, PlanRequest, Stretch
 
 FloatArray = NDArray[np.float64]
+_SAME_POSTURE = 1.2
+"""rad in any joint from where an arm stands to where its way begins; what is farther off, it cannot just set out from.
+"""
 _UNREACHABLE = (Failure.UNREACHABLE_LEFT, Failure.UNREACHABLE_RIGHT)
 
 
 def follow(robot: Robot, requests: Sequence[PlanRequest]) -> list[FloatArray | PlanFailure]:
     """Per request joints (T, 12) rad along all poses of its stretches: one choice of arm posture for the whole way.
 
-    A failure says that the poses are out of reach or outside the joint limits.
+    A failure says that the poses are out of reach from the posture in which an arm stands, or outside its limits.
     """
     if not requests:
         return []
@@ -32,7 +35,13 @@ def follow(robot: Robot, requests: Sequence[PlanRequest]) -> list[FloatArray | P
     for index, (request, part) in enumerate(zip(requests, split(joints, lengths), strict=True)):
         error = next((failures[index] for _, failures in solved if failures[index] is not None), None)
         if error is None:
-            out.append(part)
+            away = np.abs(part[0].reshape(2, 6) - seeds[index]).max(axis=1)
+            arm = int(away.argmax())
+            if away[arm] <= _SAME_POSTURE:
+                out.append(part)
+            else:
+                message = f"the {ARMS[arm]} arm can do it only from another posture, {away[arm]:.1f} rad from its own"
+                out.append(PlanFailure(_UNREACHABLE[arm], 0, message))
         else:
             code = Failure.JOINT_LIMIT if isinstance(error, JointLimitError) else _UNREACHABLE[error.arm]
             out.append(PlanFailure(code, stretch_of(request.stretches, error.index), str(error)))
