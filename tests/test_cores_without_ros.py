@@ -14,6 +14,7 @@ ROS_SIDE = {
     "pad_bringup.camera_messages",
     "pad_bringup.episodes",
     "pad_bringup.launch_description",
+    "pad_bringup.evaluation.in_graph",
     "pad_bringup.live_camera",
     "pad_bringup.ros_probe",
     "pad_bringup.running",

@@ -18,7 +18,7 @@ from pad_bringup.recordings import synthetic_recording
 from pad_bringup.report import write_report
 from pad_bringup.report.collect import collect, save_episodes
 from pad_bringup.resources import named_or_path, resource
-from pad_bringup.retarget import Instance, cell_instance, retarget
+from pad_bringup.retarget import Instance, retarget, shown_instance
 from pad_bringup.run_record import RunFolder
 from pad_bringup.success import EpisodeResult, summarise
 from pad_bringup.video import write_webm
@@ -163,7 +163,7 @@ def _place_in_cell(
     """The demonstration to localise by, the objects to augment for, and what a reader must know."""
     if _TRUTH_TOPIC in recording.topics:
         objects = load_objects(options.task)
-        return run.demonstration, Instance(None, cell_instance(objects).shapes), []
+        return run.demonstration, shown_instance(demonstration, objects), []
     moved, instance = retarget(demonstration, options.robot)
     moved.save(run.in_cell)
     note = (

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pad_augment.planning.interface import Shape
+from pad_augment.skills import learn_skills
 from pad_bringup.cell import Cell
 from pad_bringup.cell.objects import TaskObjects
 from pad_bringup.errors import DemoError
@@ -31,6 +32,20 @@ def cell_instance(objects: TaskObjects) -> Instance:
     """The cell's objects with the keypoints that the cell's configuration annotates on them."""
     shapes = {name: Shape(max(radius for _, radius in m.outer), m.height) for name, m in objects.models.items()}
     return Instance(objects.keypoints_in_object(), shapes)
+
+
+def shown_instance(demonstration: Demonstration, objects: TaskObjects) -> Instance:
+    """The cell's objects as a parsed demonstration of theirs shows them.
+
+    Their sizes are the cell's. Their axes are where the grasps show them: the origin of a parsed object's frame lies in
+    the middle of its keypoints, some centimetres beside the axis.
+
+    Raises:
+        pad_augment.errors.GroundingError: the demonstration does not fit its template.
+    """
+    seen = learn_skills(demonstration).shapes
+    shapes = {n: replace(shape, centre=seen[n].centre) for n, shape in cell_instance(objects).shapes.items()}
+    return Instance(None, shapes)
 
 
 def retarget(demonstration: Demonstration, robot: str) -> tuple[Demonstration, Instance]:
