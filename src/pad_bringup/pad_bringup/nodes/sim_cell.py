@@ -42,9 +42,11 @@ from pad_parse.ros_transforms import fill_pose
 BEAT = 0.008
 """s of simulated time between two joint states (125 Hz)."""
 _OUTCOME_BEATS = 12
-_LARGEST_BACKLOG = 0.1
-"""s; physics that falls further behind real time slows the clock down rather than racing to catch up."""
-_LARGEST_BURST = 3
+_LARGEST_BACKLOG = 0.02
+"""s; physics that falls further behind real time slows the clock down rather than racing to catch up: no robot does,
+and the command gate cannot answer beats that come faster than its own.
+"""
+_LARGEST_BURST = 2
 """beats in a row without looking for commands."""
 
 
