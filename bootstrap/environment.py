@@ -26,6 +26,8 @@ def build_environment(layout: Layout, host: RosHost | None) -> dict[str, str]:
     """Variables for pip and colcon. With the wheels the virtual environment is itself the ROS installation."""
     environment = clean_environment(host)
     environment["VIRTUAL_ENV"] = str(layout.venv)
+    # colcon's own choice also waits for the machine's load to fall, which on a shared machine takes minutes.
+    environment.setdefault("MAKEFLAGS", f"-j{os.cpu_count() or 1}")
     prepend(environment, "PATH", [str(layout.venv / "bin")])
     if host is None:
         prepend(environment, "AMENT_PREFIX_PATH", [str(layout.venv)])
