@@ -10,7 +10,8 @@ from pad_augment import ur_closed_form
 from pad_augment.description import urdf_text
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_bringup.cell import scene
-from pad_bringup.cell.pour_motion import PREGRASP_DISTANCE, default_grasps
+from pad_bringup.cell.pour_motion import default_grasps
+from pad_bringup.cell.two_hands import PREGRASP_DISTANCE
 from pad_bringup.resources import resource
 from pad_parse import geometry
 from pad_parse.task import TaskSpec

@@ -26,7 +26,7 @@ def test_keypoints_are_those_of_the_task() -> None:
 
 
 def test_unknown_task_names_the_known_ones() -> None:
-    with pytest.raises(CellError, match="it has: .*pour"):
+    with pytest.raises(CellError, match=r"it has: .*pour"):
         load_objects("juggle")
 
 
