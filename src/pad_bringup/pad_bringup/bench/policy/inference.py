@@ -26,10 +26,12 @@ _RATE = 20.0
 _FIRST = """
 import sys, time
 from pathlib import Path
-from pad_bringup.bench.policy.inference import ask, stand_still
+import numpy as np
 from pad_policy.inference import OnnxPolicy
 policy = OnnxPolicy(Path(sys.argv[1]))
-ask(policy, stand_still(policy))
+history, count = policy.horizons.history, policy.keypoint_count
+ee = np.tile(np.array(policy.bundle.manifest.start_ee), (history, 1))
+policy.chunk(np.zeros((history, count, 3)), np.ones((history, count)), ee, np.random.default_rng(0))
 print(time.clock_gettime(time.CLOCK_MONOTONIC))
 """
 
