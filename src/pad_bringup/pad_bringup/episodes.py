@@ -26,7 +26,11 @@ from pad_msgs.srv import LocaliseKeypoints, ResetCell
 from pad_parse import qos
 from pad_parse.recording.images import colour_image, stamp_seconds
 
-SAFETY_COUNTERS = ("position_limited", "velocity_limited", "acceleration_limited", "rejected_chunks", "stale_holds")
+SAFETY_COUNTERS = (
+    *("position_limited", "velocity_limited", "acceleration_limited", "jerk_limited"),
+    *("workspace_limited", "distance_limited"),
+    *("rejected_chunks", "stale_holds", "keypoint_holds", "pauses"),
+)
 
 
 @dataclass(frozen=True)

@@ -151,11 +151,11 @@ def test_ctrl_c_leaves_no_process(graph):
     assert gone(nodes, 0.5)
 
 
-def test_a_dead_gate_takes_the_graph_down(graph):
+def test_a_dead_cell_takes_the_graph_down(graph):
     process, nodes, _ = graph
-    os.kill(nodes["command_gate"], signal.SIGKILL)
+    os.kill(nodes["sim_cell"], signal.SIGKILL)
     _, rest = process.communicate(timeout=30)
-    assert process.returncode == 2 and "command_gate was ended by signal 9" in rest.splitlines()[-1]
+    assert process.returncode == 2 and "sim_cell was ended by signal 9" in rest.splitlines()[-1]
     assert gone(nodes, 0.5)
 
 

@@ -37,6 +37,7 @@ class FakeGraph:
         self.silent = False
         self.seed = 0
         self.time = 0.0
+        self.limited = 5  # by episodes before
         self.state = State.PRIMARY_STATE_ACTIVE
         self.outcomes = node.create_publisher(CellOutcome, names.CELL_OUTCOME, qos.STATUS)
         self.safety = node.create_publisher(SafetyState, names.SAFETY, qos.STATUS)
@@ -65,6 +66,7 @@ class FakeGraph:
 
     def on_enable(self, request, response):
         self.calls.append("enable" if request.data else "disable")
+        self.limited += 7 * request.data
         response.success = True
         return response
 
@@ -88,7 +90,7 @@ class FakeGraph:
         self.outcomes.publish(
             CellOutcome(seed=self.seed, time=self.time, success=good, cause=cause, fraction_in_cup=0.9)
         )
-        self.safety.publish(SafetyState(velocity_limited=7))
+        self.safety.publish(SafetyState(velocity_limited=self.limited))
         image = Image(height=2, width=2, step=6, encoding="rgb8", data=bytes(range(12)))
         image.header.stamp.sec, image.header.stamp.nanosec = int(self.time), int(1e9 * (self.time % 1))
         self.images.publish(image)
