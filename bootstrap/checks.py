@@ -1,11 +1,15 @@
 """./pad test: linter, type checker, tests."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from bootstrap.layout import Layout
+
+#: Processes that run tests at most: each test of the node graph is several processes itself.
+_MOST_WORKERS = 4
 
 
 def run_checks(layout: Layout, environment: Mapping[str, str], pytest_arguments: list[str]) -> int:
@@ -21,7 +25,9 @@ def run_checks(layout: Layout, environment: Mapping[str, str], pytest_arguments:
             file=sys.stderr,
             flush=True,
         )
-    status = _module(layout, environment, "pytest", pytest_arguments)
+    # The whole suite on all cores, a file's tests in one process; what somebody picks is run one by one.
+    workers = ["-n", str(min(os.cpu_count() or 1, _MOST_WORKERS)), "--dist", "loadfile"]
+    status = _module(layout, environment, "pytest", pytest_arguments or workers)
     if failed:
         print(f"pad: not passed because of {' and '.join(failed)}, see the top", file=sys.stderr, flush=True)
     return status or bool(failed)
