@@ -4,6 +4,7 @@ action `/pad/generate_dataset`; the planning scene and the last trajectory as ma
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
@@ -34,7 +35,7 @@ from pad_parse.errors import PadParseError
 from pad_parse.nodes.parameters import declare, required
 from pad_parse.nodes.running import run_node
 
-_SHOW_PERIOD = 0.05  # s
+_SHOW_PERIOD, _SHOW_AFTER = 0.05, 0.2  # s
 _CODES = {
     Failure.UNREACHABLE_LEFT: GenerateTrajectory.Response.UNREACHABLE,
     Failure.UNREACHABLE_RIGHT: GenerateTrajectory.Response.UNREACHABLE,
@@ -80,6 +81,7 @@ class TampServer(Node):
             kind = self._show_moveit.DisplayTrajectory
             self._display_out = self.create_publisher(kind, "/display_planned_path", qos.LATCHED)
         self._to_show: tuple[Trajectory, JointTrajectory] | None = None
+        self._answered = 0.0
         self._markers_out.publish(self._markers.markers(None, self.get_clock().now().to_msg()))
         self.create_timer(_SHOW_PERIOD, self._show, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._action = DatasetAction(self, profile, planner, config, workers or len(os.sched_getaffinity(0)))
@@ -109,7 +111,7 @@ class TampServer(Node):
             response.left_opening = trajectory.openings[:, 0].tolist()
             response.right_opening = trajectory.openings[:, 1].tolist()
             response.error_code = response.SUCCESS
-            self._to_show = trajectory, response.joint_trajectory
+            self._to_show, self._answered = (trajectory, response.joint_trajectory), time.monotonic()
         except ConfigError as error:
             response.error_code, response.error_message = response.UNKNOWN_OBJECT, str(error)
         except PlanFailure as failure:
@@ -121,8 +123,8 @@ class TampServer(Node):
         return response
 
     def _show(self) -> None:
-        """Publish the last trajectory, after its request was answered."""
-        if self._to_show is None:
+        """Publish the last trajectory once requests pause: drawing it takes as long as planning it."""
+        if self._to_show is None or time.monotonic() - self._answered < _SHOW_AFTER:
             return
         (trajectory, message), self._to_show = self._to_show, None
         self._trajectory_out.publish(message)
