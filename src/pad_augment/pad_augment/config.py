@@ -74,7 +74,11 @@ class GeneratorConfig(BaseModel):
         True, description="whether the hands change their parts, by reflection, where an object is out of reach"
     )
     object_scale: float = Field(
-        0.0, ge=0, le=0.3, description="largest change of an object's size, with its keypoints and grasp, as a share"
+        0.0,
+        ge=0,
+        le=0.3,
+        description="largest change of an object's size, with its keypoints and grasp, as a share; the largest must leave "
+        "room in the open gripper",
     )
     displacement_probability: float = Field(
         0.0, ge=0, le=1, description="share of the episodes in which an object is moved while the arms reach for it"

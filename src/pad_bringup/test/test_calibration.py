@@ -1,7 +1,6 @@
 """pad calibrate: boards that are drawn and found, and the camera of the cell found again from rendered boards."""
 
 import json
-import signal
 import threading
 import time
 from pathlib import Path
@@ -14,7 +13,6 @@ import yaml
 from numpy.typing import NDArray
 
 from pad_augment.kinematics import Robot, RobotProfile
-from pad_bringup import cli
 from pad_bringup.calibration.board import Board, Detection
 from pad_bringup.calibration.calibrate import Limits, calibrate
 from pad_bringup.calibration.poses import parse_pose, pose_from_words, still_joints
@@ -148,20 +146,6 @@ def in_hand():
         photos.append((joints, photographer.shoot(robot.fk(0, joints) @ held, arm)[0]))
     photographer.close()
     return board, robot, held, photos
-
-
-@pytest.fixture
-def here(capsys):
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*words):
-        code = cli.main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
 
 
 def write_images(folder: Path, images: list[NDArray]) -> list[str]:

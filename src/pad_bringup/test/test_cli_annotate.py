@@ -1,7 +1,6 @@
 """`pad annotate` and the report of `pad parse`, as the command line offers them."""
 
 import json
-import signal
 import threading
 import urllib.request
 from dataclasses import replace
@@ -28,20 +27,6 @@ def clip(tmp_path):
         writer.write(image)
     writer.release()
     return path
-
-
-@pytest.fixture
-def here(capsys):
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*words):
-        code = cli.main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
 
 
 def demonstration(stages=None):

@@ -27,7 +27,7 @@ from pad_bringup.evaluation.lock_step import Setting, evaluate_in_lock_step
 from pad_bringup.evaluation.result import Evaluation
 from pad_bringup.recordings import synthetic_recording
 from pad_bringup.resources import named_or_path
-from pad_bringup.retarget import cell_instance
+from pad_bringup.retarget import shown_instance
 from pad_parse.demonstration import Demonstration
 from pad_parse.files import write_atomically
 from pad_parse.parser import parse
@@ -103,15 +103,16 @@ class Study:
         if not path.exists():
             self.say(f"generating {self.most_demos} demonstrations ({variant})")
             options = {"recovery_probability": 0.0} if variant == NO_RECOVERY else {}
+            demonstration = Demonstration.load(self.source())
             generate(
-                Demonstration.load(self.source()),
+                demonstration,
                 named_or_path(ROBOT, "config", "robots"),
                 path,
                 self.most_demos,
                 self.seed,
                 planner="roboplan",
                 workers=self.extent.workers,
-                shapes=cell_instance(load_objects(TASK)).shapes,
+                shapes=shown_instance(demonstration, load_objects(TASK)).shapes,
                 config=GeneratorConfig.from_options(**options),
             )
         return path
