@@ -233,8 +233,10 @@ def test_stopping_ends_a_child_and_its_children(tmp_path: Path) -> None:
     children.stop()
     thread.join(10)
     assert not thread.is_alive()
-    with pytest.raises(ProcessLookupError):
-        _alive(int(seen[0]))
+    with pytest.raises(ProcessLookupError):  # told to end, it needs its turn on a busy machine to do so
+        for _ in range(1000):
+            _alive(int(seen[0]))
+            time.sleep(0.01)
     with pytest.raises(SetupError, match="interrupted"):
         children.run(["true"], log=tmp_path / "log", environment=os.environ, folder=tmp_path)
 
