@@ -213,10 +213,11 @@ def _collect(
         if writer.episodes == n:
             break
         if writer.attempted >= _HOPELESS and not writer.episodes:
+            sizes = f", and object_scale ({task.config.object_scale:g})" if task.config.object_scale else ""
             raise GenerationError(
                 f"none of {writer.attempted} scenes can be carried out by {task.profile.name} "
-                f"({_counts(writer.rejections)}; for example {block.example}); check the task's regions and the "
-                "demonstration's grasps"
+                f"({_counts(writer.rejections)}; for example {block.example}); check the task's regions, the "
+                f"demonstration's grasps{sizes}"
             )
 
 

@@ -59,10 +59,10 @@ class Cell:
         self.profile = RobotProfile.load(named_or_path(str(profile), "config", "robots"))
         self.camera: Camera = scene.scaled_camera(camera_size)
         self.goal: Criteria | Goal
-        if self.objects.drink is None:
-            self.goal = goal_of(self.template.success, self.objects)
-        else:
+        if "fraction_in_cup" in self.template.success:
             self.goal = Criteria(**self.template.success)
+        else:
+            self.goal = goal_of(self.template.success, self.objects)
         spec = scene.build_spec(task=task, description=self.profile.description, camera=self.camera)
         self.model: mujoco.MjModel = spec.compile()
         self.data = mujoco.MjData(self.model)
@@ -79,6 +79,10 @@ class Cell:
         self._finger_servos = np.array([self.model.actuator(name).id for name in self.finger_names])
         balls = 0 if self.objects.drink is None else self.objects.drink.count
         self._balls = np.array([self.model.body(scene.ball_name(k)).id for k in range(balls)], dtype=np.intp)
+        self._other_kind = np.zeros(balls, dtype=bool)
+        if self.objects.drink is not None:
+            container = self.objects.models[self.objects.drink.container]
+            self._other_kind = scene.drink_positions(container, self.objects.drink)[:, 1] > 0
         self._bodies = {name: self.model.body(scene.body_name(name)).id for name in self.objects.models}
         self._finger_bodies = [
             tuple(self.model.joint(name).bodyid[0] for name in (finger, finger.replace("_joint", "_mimic_joint")))
@@ -243,7 +247,8 @@ class Cell:
         """The verdict as things stand now."""
         poses = {name: self.object_pose(name) for name in self._bodies}
         if isinstance(self.goal, Goal):
-            return self.goal.judge(State(poses, self.holders()), self.objects.models)
+            state = State(poses, self.holders(), self.drink(), self._other_kind)
+            return self.goal.judge(state, self.objects.models)
         assert self.objects.drink is not None
         return judge(self.drink(), poses, self.objects.models, self.objects.drink, self.goal)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,16 +18,24 @@ from pad_parse import geometry
 FloatArray = NDArray[np.float64]
 
 _AXIS_POINTS = 9
+_NEIGHBOURS = 5
+_KEPT = 0.9
 _OFF_TABLE = -0.02
 """m; what is lower has fallen off."""
 
 
 @dataclass(frozen=True)
 class State:
-    """How things stand. poses: object -> (4, 4) in the task frame. holders: object -> arms whose fingers clasp it."""
+    """How things stand.
+
+    poses: object -> (4, 4) in the task frame. holders: object -> arms whose fingers clasp it. grains: (n, 3) m in the
+    task frame, and their kinds (n,) of two.
+    """
 
     poses: Mapping[str, FloatArray]
     holders: Mapping[str, frozenset[int]]
+    grains: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
+    kinds: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class Goal(BaseModel):
     upright: object -> rad, its largest tilt; it is not off the table either.
     apart: object -> (other, m), the least distance between their bases.
     held: objects that a gripper clasps with both fingers. free: objects that no gripper clasps.
+    mixed: vessel -> least `mixing` of the grains; nine of ten are inside.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -54,6 +63,7 @@ class Goal(BaseModel):
     apart: dict[str, tuple[str, Annotated[float, Field(gt=0)]]] = {}
     held: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
+    mixed: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
 
     def judge(self, state: State, models: Mapping[str, ObjectModel]) -> Verdict:
         """Judge one instant."""
@@ -63,6 +73,7 @@ class Goal(BaseModel):
             *(_not_apart(state, name, other, least) for name, (other, least) in self.apart.items()),
             *("" if state.holders[name] else f"the {name} is not held" for name in self.held),
             *(f"the {name} is still held" if state.holders[name] else "" for name in self.free),
+            *(_not_mixed(state, models, vessel, least) for vessel, least in self.mixed.items()),
         ]
         return Verdict(not any(faults), "; ".join(fault for fault in faults if fault))
 
@@ -81,7 +92,7 @@ def goal_of(success: Mapping[str, Any], objects: TaskObjects) -> Goal:
         raise CellError(
             f"task {objects.task}: success.{where}: {first['msg']}; known conditions: {', '.join(Goal.model_fields)}"
         ) from error
-    named = [*goal.inside, *goal.inside.values(), *goal.upright, *goal.held, *goal.free]
+    named = [*goal.inside, *goal.inside.values(), *goal.upright, *goal.held, *goal.free, *goal.mixed]
     named += [*goal.apart, *(other for other, _ in goal.apart.values())]
     if not named:
         raise CellError(f"task {objects.task} does not say when it is done; give conditions under success")
@@ -90,6 +101,9 @@ def goal_of(success: Mapping[str, Any], objects: TaskObjects) -> Goal:
             raise CellError(
                 f"task {objects.task}: success is about {name!r}; its objects are {', '.join(objects.models)}"
             )
+    for vessel in goal.mixed:
+        if objects.drink is None or objects.drink.container != vessel or objects.drink.other_colour is None:
+            raise CellError(f"task {objects.task}: nothing of two colours is in the {vessel} that could be mixed")
     for vessel in goal.inside.values():
         if objects.models[vessel].form != "vessel":
             raise CellError(f"task {objects.task}: nothing can be inside the {vessel}, which is no vessel")
@@ -115,3 +129,26 @@ def _not_upright(state: State, name: str, largest: float) -> str:
 def _not_apart(state: State, name: str, other: str, least: float) -> str:
     distance = float(np.linalg.norm(state.poses[name][:3, 3] - state.poses[other][:3, 3]))
     return "" if distance >= least else f"the {name} is {distance * 100:.0f} cm from the {other}"
+
+
+def mixing(grains: FloatArray, kinds: NDArray[np.bool_]) -> float:
+    """How well grains (n, 3) of two kinds (n,) are mixed: 0 apart, about 1 as if thrown in at random.
+
+    The mean share of the other kind among each grain's nearest neighbours, over the share that chance would give.
+    """
+    if len(grains) <= _NEIGHBOURS or kinds.all() or not kinds.any():
+        return 0.0
+    gaps = np.linalg.norm(grains[:, None] - grains, axis=-1)
+    np.fill_diagonal(gaps, np.inf)
+    near = np.argsort(gaps, axis=1)[:, :_NEIGHBOURS]
+    share = kinds.mean()
+    by_chance = 2 * share * (1 - share) * len(grains) / (len(grains) - 1)
+    return float((kinds[near] != kinds[:, None]).mean() / by_chance)
+
+
+def _not_mixed(state: State, models: Mapping[str, ObjectModel], vessel: str, least: float) -> str:
+    inside = contained(state.grains, state.poses[vessel], models[vessel])
+    if inside.mean() < _KEPT:
+        return f"{int((~inside).sum())} of {len(inside)} grains are not in the {vessel}"
+    reached = mixing(state.grains[inside], state.kinds[inside])
+    return "" if reached >= least else f"the contents of the {vessel} are mixed to {reached:.2f} only"

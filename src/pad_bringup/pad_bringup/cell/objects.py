@@ -84,14 +84,20 @@ class ObjectModel(_Strict):
 
 
 class DrinkModel(_Strict):
-    """Small balls that stand for a liquid. radius: m; density: kg/m^3; colour: RGBA 0-1."""
+    """Small balls in a vessel that stand for a liquid, or with friction for grains.
+
+    container: where they are at the start; target: where they are to be at the end. radius: m; density: kg/m^3;
+    colour: RGBA 0-1; other_colour: of those that begin on the container's y > 0 side.
+    """
 
     container: str
     target: str
     count: Annotated[int, Field(gt=0, le=200)]
     radius: _Positive
     density: _Positive
+    friction: Annotated[float, Field(ge=0, le=2)] = 0.0
     colour: tuple[float, float, float, float]
+    other_colour: tuple[float, float, float, float] | None = None
 
 
 class _ObjectsFile(_Strict):

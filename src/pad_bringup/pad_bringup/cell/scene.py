@@ -109,6 +109,14 @@ def build_spec(
     return spec
 
 
+def touch_drink_only(spec: mujoco.MjSpec, objects: TaskObjects) -> None:
+    """Let objects that go where hands take them touch nothing but the drink: vessels from inside, solids all round."""
+    solids = tuple(f"{name}_" for name, model in objects.models.items() if model.form == "solid")
+    for geom in spec.geoms:
+        if "_outside_" in geom.name or "_foot_" in geom.name:
+            geom.contype, geom.conaffinity = 0, _BALL if geom.name.startswith(solids) else 0
+
+
 def default_camera() -> Camera:
     """The camera of the cell, 640 x 480, with its pose."""
     return Camera.load(resource("config", "cameras", "cell.yaml"))
@@ -475,7 +483,7 @@ def _add_labelled_mesh(
 
 
 def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects, drink: DrinkModel) -> None:
-    """Balls that slide without friction or turning: a liquid's grain needs neither, and arches would block the neck."""
+    """Balls that slide without turning: a liquid's grain needs no friction either, and arches would block the neck."""
     for k, position in enumerate(drink_positions(objects.models[drink.container], drink)):
         body = spec.worldbody.add_body(name=ball_name(k))
         home = np.array([*objects.models[drink.container].home[:2], 0.0]) + position
@@ -491,11 +499,12 @@ def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects, drink: DrinkModel) -> 
             type=mujoco.mjtGeom.mjGEOM_SPHERE,
             size=[drink.radius, 0, 0],
             density=drink.density,
-            rgba=drink.colour,
+            rgba=drink.colour if drink.other_colour is None or position[1] <= 0 else drink.other_colour,
             group=_VISUAL_GROUP,
             contype=_BALL,
-            conaffinity=_BALL | _WALL | _FIXED | _LEFT | _RIGHT,
-            condim=1,
+            conaffinity=_BALL | _WALL | _FIXED | _LEFT | _RIGHT | _SOLID,
+            condim=3 if drink.friction else 1,
+            friction=[drink.friction or 1.0, 0.005, 0.0001],
             solref=[0.008, 1.0],
         )
 

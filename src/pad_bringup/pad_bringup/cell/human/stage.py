@@ -57,10 +57,7 @@ class Stage:
         spec = scene.build_spec(robots=False, task=objects.task, camera=camera)
         for actor in self._actors:
             actor.add_to(spec)
-        for geom in spec.geoms:
-            # The objects go where the hands take them: only their inner walls have anything to touch.
-            if "_outside_" in geom.name or "_foot_" in geom.name:
-                geom.contype = geom.conaffinity = 0
+        scene.touch_drink_only(spec, objects)
         self._frame_time = float(motion.stamps[1] - motion.stamps[0])
         self._substeps = int(np.ceil(self._frame_time / _LONGEST_STEP - 1e-9))
         spec.option.timestep = self._frame_time / self._substeps
