@@ -107,24 +107,19 @@ class EpisodeRunner:
         self._get_state = node.create_client(GetState, f"/{names.POLICY_NODE}/get_state")
 
     def run(self, seed: int) -> tuple[EpisodeResult, Clip]:
-        """Run one episode: gate off, policy off, reset, localise, policy on, gate on, watch.
+        """Run one episode: hand over, watch, take back.
 
         Raises:
             EpisodeError: a node does not answer, refuses, or the cell has gone silent.
         """
         begin = time.monotonic()
-        self._switch_gate(False)
-        self._policy(Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE)
-        objects = self._reset_cell(seed)
-        failure = self._find_keypoints()
+        objects, failure = self.hand_over(seed)
         if failure:
             wall = time.monotonic() - begin
             return EpisodeResult(seed, False, f"not localised: {failure}", 0.0, wall, objects=objects), Clip(1.0, [])
         with self._lock:
             self._frames, self._next_frame = [], 0.0
-        self._policy(Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)
         before = self._counts()
-        self._switch_gate(True)
         outcome, seconds, success = self._watch(seed)
         self._switch_gate(False)
         self._policy(Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE)
@@ -141,6 +136,25 @@ class EpisodeRunner:
             interventions={name: count - before.get(name, 0) for name, count in self._counts().items()},
         )
         return result, _clip(frames)
+
+    def hand_over(self, seed: int) -> tuple[dict[str, tuple[float, float, float]], str]:
+        """Gate off, policy off, reset, localise, policy on, gate on.
+
+        Returns:
+            where the objects stand (x, y, yaw), and why the keypoints were not found ("": they were).
+
+        Raises:
+            EpisodeError: a node does not answer or refuses.
+        """
+        self._switch_gate(False)
+        self._policy(Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE)
+        objects = self._reset_cell(seed)
+        failure = self._find_keypoints()
+        if failure:
+            return objects, failure
+        self._policy(Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)
+        self._switch_gate(True)
+        return objects, ""
 
     def _counts(self) -> dict[str, int]:
         """How often the gate has stepped in since it started, by cause; empty before its first word."""

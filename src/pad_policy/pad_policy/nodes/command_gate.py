@@ -26,7 +26,7 @@ from pad_policy.guard import MotionGuard, Workspace
 from pad_policy.keypoint_health import HealthLimits, KeypointHealth
 from pad_policy.nodes import conversions
 from pad_policy.robot_limits import command_joint_names, gate_limits
-from pad_policy.safety import CommandGate, SafetyReport
+from pad_policy.safety import CommandGate, GateState, SafetyReport
 
 _PERIOD = 0.008
 _REPORT_EVERY = 0.1
@@ -81,7 +81,7 @@ class CommandGateNode(Node):
         self._dry_run = bool(self.get_parameter("dry_run").value)
         self._points: dict[int, NDArray[np.float64]] = {}
         self._measured: JointMeasurement | None = None
-        self._reported = float("-inf")
+        self._reported, self._state = float("-inf"), GateState.IDLE
         sides = ("left", "right")
         self._arm_commands = [
             self.create_publisher(Float64MultiArray, f"/{side}_forward_position_controller/commands", qos.COMMAND)
@@ -182,8 +182,9 @@ class CommandGateNode(Node):
                 self._preview.publish(preview)
             else:
                 self._command(output.joints, output.openings)
-        if not 0 <= now - self._reported < _REPORT_EVERY:
-            self._reported = now
+        changed = output.report.state != self._state
+        if changed or not 0 <= now - self._reported < _REPORT_EVERY:
+            self._reported, self._state = now, output.report.state
             self._safety.publish(self._safety_message(now, output.report))
 
     def _command(self, joints: NDArray[np.floating], openings: NDArray[np.floating]) -> None:
