@@ -709,7 +709,7 @@ def export(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Benchmark: parse, augment, policy or aloha.")],
+    name: Annotated[str, typer.Argument(help="Benchmark: parse, augment, policy, aloha, graph or faults.")],
     only: Annotated[list[str] | None, typer.Option(help="Only this section; may be given several times.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few samples, to see that it runs; not for the record.")
@@ -721,7 +721,7 @@ def bench(
         Path | None, typer.Option(help="Folder to keep; the same command after an interruption goes on in it (policy).")
     ] = None,
     options: Annotated[
-        list[str] | None, typer.Option("--set", help="policy: NAME=VALUE of its extent, e.g. training_seeds=1.")
+        list[str] | None, typer.Option("--set", help="policy, graph, faults: NAME=VALUE of its extent, e.g. trials=3.")
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,

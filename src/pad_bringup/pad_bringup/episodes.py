@@ -15,7 +15,7 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 
 from pad_bringup import names
 from pad_bringup.errors import EpisodeError
@@ -102,6 +102,7 @@ class EpisodeRunner:
         node.create_subscription(Image, names.COLOR_IMAGE, self._on_image, qos.CAMERA)
         self._reset = node.create_client(ResetCell, names.CELL_RESET)
         self._localise = node.create_client(LocaliseKeypoints, names.LOCALISE_KEYPOINTS)
+        self._stop = node.create_client(Trigger, names.STOP)
         self._enable = node.create_client(SetBool, names.ENABLE)
         self._change_state = node.create_client(ChangeState, f"/{names.POLICY_NODE}/change_state")
         self._get_state = node.create_client(GetState, f"/{names.POLICY_NODE}/get_state")
@@ -204,6 +205,22 @@ class EpisodeRunner:
         if not answer.success:
             raise EpisodeError(f"{names.CELL_RESET} refused seed {seed}: {answer.message}")
         return {item.name: _planar(item.pose) for item in answer.objects}
+
+    def enable(self) -> None:
+        """Let the gate follow chunks; lifts a stop.
+
+        Raises:
+            EpisodeError: it refuses or does not answer.
+        """
+        self._switch_gate(True)
+
+    def stop(self) -> None:
+        """Have the gate stop the arms until it is enabled again.
+
+        Raises:
+            EpisodeError: it does not answer.
+        """
+        self._call(self._stop, Trigger.Request())
 
     def _switch_gate(self, on: bool) -> None:
         answer = self._call(self._enable, SetBool.Request(data=on))

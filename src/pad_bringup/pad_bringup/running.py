@@ -51,6 +51,7 @@ def running_graph(
     own_domain: bool = True,
     restart: bool = False,
     tell: Callable[[str], None] | None = None,
+    change: Callable[[Graph], Graph] | None = None,
 ) -> Iterator[RunningGraph]:
     """Start the graph for argument values and end it with the `with` block.
 
@@ -60,12 +61,15 @@ def running_graph(
     restart: start crashed nodes again as their entries say; else a node that motion depends on takes the graph down,
         which is what whoever counts successes wants.
     tell: gets a line when a node is restarted or given up.
+    change: gets the graph before it is started and gives the one to start instead.
 
     Raises:
         GraphError: wrong arguments.
         SupervisorError: a node does not start, or nodes of these names run already.
     """
     graph = build_graph(values, use)
+    if change is not None:
+        graph = change(graph)
     if not restart:
         graph = replace(graph, nodes=tuple(_steady(entry) for entry in graph.nodes))
     with _domain(own_domain) as domain:

@@ -41,7 +41,7 @@ def run_up(
         if recorder is not None:
             tell(f"recording to {recorder.parameters['out']}")
         if use is Use.RUN and start:
-            _start(running)
+            start_motion(running)
             tell(f"the arms follow the policy; {names.STOP} stops them")
         elif use is Use.RUN:
             tell(f"the arms stand still: call {names.LOCALISE_KEYPOINTS}, then {names.ENABLE}; or `pad up --start`")
@@ -56,7 +56,13 @@ def run_up(
         supervisor.run(stopped)
 
 
-def _start(running: RunningGraph) -> None:
+def start_motion(running: RunningGraph) -> None:
+    """Find the keypoints and enable the gate.
+
+    Raises:
+        EpisodeError: the keypoints were not found or the gate refused.
+        SupervisorError: a node that is needed has stopped.
+    """
     from std_srvs.srv import SetBool
 
     from pad_msgs.srv import LocaliseKeypoints

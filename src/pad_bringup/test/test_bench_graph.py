@@ -1,9 +1,15 @@
-"""The benchmark of the gate: a small share of its fuzz, and that its judge can tell."""
+"""The benchmark of gate and graph: a small share of the fuzz, that its judge can tell, and how stamps are followed."""
+
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pad_augment.kinematics import Robot, RobotProfile
-from pad_bringup.bench.graph import fuzz
+from pad_bringup.bench.benchmark import BenchSettings
+from pad_bringup.bench.graph import camera_to_command, fuzz
+from pad_bringup.bench.graph.extent import Extent
+from pad_bringup.errors import BenchError
 from pad_bringup.resources import named_or_path
 from pad_policy.clearance import ArmClearance
 from pad_policy.guard import MotionGuard
@@ -26,3 +32,21 @@ def test_the_judge_sees_what_breaks_a_limit() -> None:
     beyond = still.copy()
     beyond[:, 12] = 0.2
     assert set(fuzz._violations(times, beyond, gate_limits(robot), guard)) == {"position"}
+
+
+def test_a_command_counts_from_its_own_image() -> None:
+    beats = 0.008 * np.arange(200)
+    keypoints = np.array([[0.0, 0.03], [0.1, 0.13], [0.2, 0.24]])  # stamp, when it left
+    chunks = np.array([[0.1, 0.15], [0.3, 0.35], [0.2, 0.2585]])  # the second's keypoints were not seen
+    seen = camera_to_command.followed(chunks, keypoints, beats, lambda stamps: stamps + 0.001)
+    np.testing.assert_allclose(seen, [[0.029, 0.02, 0.002], [0.039, 0.0185, 0.0055]], atol=1e-9)
+    assert len(camera_to_command.followed(chunks, keypoints, beats[:5], lambda stamps: stamps)) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("trials", "no NAME=VALUE"), ("trials=0", "greater than or equal to 1"), ("tries=3", "tries: Extra inputs")],
+)
+def test_a_wrong_extent_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(BenchError, match=message):
+        Extent.of(BenchSettings(tmp_path, assignments=(text,)))

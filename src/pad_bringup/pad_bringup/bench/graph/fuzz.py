@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_bringup.bench.benchmark import BenchSettings
+from pad_bringup.bench.graph.extent import Extent
 from pad_bringup.resources import named_or_path
 from pad_policy.chunking import JointChunk
 from pad_policy.clearance import ArmClearance
@@ -30,7 +31,6 @@ from pad_policy.safety import CommandGate, GateState, GateTiming
 
 KEYS = ("fuzzed", "violations")
 
-_CHUNKS = 1_000_000
 _EPISODE = 500  # chunks after which a new gate is made
 _GUARDED = 4
 _PERIOD = 0.008
@@ -41,7 +41,7 @@ Array = NDArray[np.float64]
 
 def measure(settings: BenchSettings, say: Callable[[str], None]) -> dict[str, float | None]:
     """Fuzz in as many processes as there are cores."""
-    episodes = 2 if settings.quick else _CHUNKS // _EPISODE
+    episodes = -(-Extent.of(settings).chunks // _EPISODE)
     seeds = [(settings.seed, number) for number in range(episodes)]
     violations = 0
     with multiprocessing.get_context("spawn").Pool(os.cpu_count() or 1) as pool:
