@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from pad_augment.kinematics import Robot
 from pad_augment.planning import choose_planner
 from pad_augment.planning.dynamics import joint_spline
 from pad_augment.planning.interface import Shape
+from pad_augment.scene_plan import ScenePlanner
 from pad_parse import geometry
 from pad_parse.demonstration import Demonstration
 
@@ -27,7 +29,7 @@ _AWAY = -100.0
 class Trajectory:
     """T points, evenly spaced in time, from rest to rest.
 
-    times: (T,) s from 0. joints, velocities: (T, 12) rad, rad/s. openings: (T, 2) m commanded between the pads.
+    times: (T,) s from 0. joints, velocities: (T, 2 n) rad, rad/s. openings: (T, 2) m commanded between the pads.
     keypoints: (T, N, 3) m expected in the task frame. poses: (T, 2, 4, 4) TCPs in the task frame. objects: object ->
     (T, 4, 4) in the task frame.
     """
@@ -42,7 +44,7 @@ class Trajectory:
 
 
 class TaskPlanner:
-    """Plans one demonstration's task for one robot. Not thread-safe.
+    """Plans one demonstration's task for one robot. One thread may plan at a time; `prepare` may run beside it.
 
     Attributes:
         choice: which planner was taken, and why, for people.
@@ -65,15 +67,22 @@ class TaskPlanner:
         """
         config = config or GeneratorConfig()
         planner, self.choice = choose_planner(planner)
-        work = SceneWork(demonstration, robot.profile, config, 0, planner)
-        work = replace(work, turns=work.chosen_turns())
+        self._work = work = SceneWork(demonstration, robot.profile, config, 0, planner)
+        self._scenes: ScenePlanner | None = None
+        self._preparing = threading.Lock()
         self.robot = robot
         self.demonstration = demonstration
         self.objects = tuple(work.skills.object_poses)
         self.obstacles = tuple(config.obstacle_shapes())
         self.shapes: dict[str, Shape] = collision_shapes(work.skills, config)
         self._rate_hz = config.rate_hz
-        self._scenes = work.scene_planner
+
+    def prepare(self) -> ScenePlanner:
+        """Choose how the grasps are turned, which takes seconds; the first `plan` does it if nobody has."""
+        with self._preparing:
+            if self._scenes is None:
+                self._scenes = self._work.with_chosen_turns().scene_planner
+            return self._scenes
 
     def plan(self, placement: Mapping[str, FloatArray], seed: int = 0) -> Trajectory:
         """The whole task from the robot's home, for objects at poses (4, 4) in the task frame.
@@ -92,7 +101,8 @@ class TaskPlanner:
                 + (f"; possible: {', '.join(self.obstacles)}" if self.obstacles else "")
             )
         away = {name: geometry.make_pose(np.eye(3), [i, 0.0, _AWAY]) for i, name in enumerate(self.obstacles)}
-        scene = self._scenes.plan({**away, **placement}, np.random.default_rng(seed))
+        scenes = self.prepare()
+        scene = scenes.plan({**away, **placement}, np.random.default_rng(seed))
         joints = scene.plan.joints
         times = np.arange(len(joints)) / self._rate_hz
         return Trajectory(
@@ -100,7 +110,7 @@ class TaskPlanner:
             joints=joints,
             velocities=joint_spline(joints, self._rate_hz)(times, 1),
             openings=scene.command,
-            keypoints=self._scenes.keypoints(scene),
+            keypoints=scenes.keypoints(scene),
             poses=scene.plan.poses,
             objects={name: scene.objects[name] for name in placement},
         )

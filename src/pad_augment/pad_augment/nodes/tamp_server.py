@@ -4,6 +4,7 @@ action `/pad/generate_dataset`; the planning scene and the last trajectory as ma
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from pad_parse.nodes.parameters import declare, required
 from pad_parse.nodes.running import run_node
 
 _SHOW_PERIOD, _SHOW_AFTER = 0.05, 0.2  # s
+_BEHIND = 10  # niceness
 _CODES = {
     Failure.UNREACHABLE_LEFT: GenerateTrajectory.Response.UNREACHABLE,
     Failure.UNREACHABLE_RIGHT: GenerateTrajectory.Response.UNREACHABLE,
@@ -51,7 +53,10 @@ _CODES = {
 
 
 class TampServer(Node):
-    """Plans the demonstrated task for objects that stand elsewhere. `fault` stays empty: requests say what fails."""
+    """Plans the demonstrated task for objects that stand elsewhere.
+
+    It is up before it can plan: the first request may wait for some seconds. `fault` says why it never will.
+    """
 
     def __init__(self) -> None:
         super().__init__("tamp_server")
@@ -87,7 +92,17 @@ class TampServer(Node):
         self._action = DatasetAction(self, profile, planner, config, workers or len(os.sched_getaffinity(0)))
         self.create_service(GenerateTrajectory, "/pad/generate_trajectory", self._on_request)
         self.get_logger().info(self._planner.choice)
-        self.get_logger().info(f"ready to plan task '{demonstration.task.name}' for {robot.profile.name}")
+        threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
+        self.get_logger().info(f"plans task '{demonstration.task.name}' for {robot.profile.name}")
+
+    def _prepare(self) -> None:
+        """Ready the planner while nobody asks, behind whatever else the machine has to start."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
+        try:
+            self._planner.prepare()
+        except PadAugmentError as error:
+            self.get_logger().fatal(str(error))
+            self.fault = str(error)
 
     def destroy_node(self) -> None:
         """End the goal that is being worked on, if any, and the node."""
