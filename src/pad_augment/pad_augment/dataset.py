@@ -39,8 +39,8 @@ class Episode:
     """One generated demonstration of T steps at the dataset's rate.
 
     keypoints (T, N, 3) m, task frame; keypoint_states (T, N) uint8 of KeypointState; ee (T, 20) state; action (T, 20)
-    command (see the package's README); joints (T, 12) rad, nan where they were not asked for; segments (T, 2) uint8 of
-    SegmentKind; object_poses (O, 4, 4) of the scene at its start.
+    command (see the package's README); joints (T, 2 n) rad of n joints per arm, nan where they were not asked for;
+    segments (T, 2) uint8 of SegmentKind; object_poses (O, 4, 4) of the scene at its start.
     """
 
     keypoints: NDArray[np.floating[Any]]

@@ -23,6 +23,7 @@ IntArray = NDArray[np.intp]
 def ee_demonstrations(
     skills: SkillSet,
     home: FloatArray,
+    joint_count: int,
     pace: Pace,
     config: GeneratorConfig,
     placements: Mapping[str, FloatArray],
@@ -31,7 +32,8 @@ def ee_demonstrations(
     """Step arrays of a dataset (see `STEP_ARRAYS`), one scene after the other, the steps of each scene, and which begin
     mid-way with the arms pushed off their path.
 
-    home: (2, 4, 4) TCP poses that start poses are drawn around. placements: object -> (B, 4, 4). Joints are nan.
+    home: (2, 4, 4) TCP poses that start poses are drawn around. joint_count: of both arms together; the
+    joints are nan. placements: object -> (B, 4, 4).
     """
     count = len(rngs)
     draws = np.stack([rng.uniform(-1, 1, (2, 2, 3)) for rng in rngs])
@@ -67,7 +69,7 @@ def ee_demonstrations(
     }
     arrays["action"] = arrays["ee"].copy()
     arrays["action"][:, [9, 19]] = command
-    arrays["joints"] = np.full((len(scene), 12), np.nan, np.float32)
+    arrays["joints"] = np.full((len(scene), joint_count), np.nan, np.float32)
     if not kept.all():
         arrays = {name: values[kept] for name, values in arrays.items()}
     return arrays, (lengths - first).tolist(), first > 0

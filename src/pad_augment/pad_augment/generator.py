@@ -372,6 +372,7 @@ class SceneWork:
         arrays, lengths, pushed = ee_demonstrations(
             self.skills,
             home,
+            len(self._robot.joint_names),
             pace,
             self.config,
             self.scenes.many(indices),

@@ -21,7 +21,9 @@ from pad_augment.ur_closed_form import UR5E, forward, inverse
 from pad_parse import geometry
 
 FloatArray = NDArray[np.float64]
-SixPositive = Annotated[tuple[float, ...], Field(min_length=6, max_length=6)]
+PerJoint = tuple[float, ...]
+FEWEST_JOINTS = 6
+"""Joints of an arm that reaches every pose around it."""
 ARMS = ("left", "right")
 # The frame that the closed-form solution of the UR family works in, relative to base_link: turned by pi about z.
 _UR_BASE = geometry.make_pose(np.diag([-1.0, -1.0, 1.0]), np.zeros(3))
@@ -30,24 +32,33 @@ _CONTINUOUS = 0.4
 
 
 class ArmProfile(BaseModel):
-    """One arm of a pair; radians, metres, seconds."""
+    """One arm of a pair; radians, metres, seconds. jerk_limits: rad/s^3, if the arm's maker states any."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     base_link: str
     tcp_link: str
-    joints: Annotated[tuple[str, ...], Field(min_length=6, max_length=6)]
+    joints: Annotated[tuple[str, ...], Field(min_length=FEWEST_JOINTS)]
     finger_joint: str
     max_opening: float = Field(gt=0)
     ik: Literal["ur5e", "numeric"]
-    home: SixPositive
-    velocity_limits: SixPositive
-    acceleration_limits: SixPositive
+    home: PerJoint
+    velocity_limits: PerJoint
+    acceleration_limits: PerJoint
+    jerk_limits: PerJoint | None = None
 
     @model_validator(mode="after")
-    def _positive(self) -> ArmProfile:
-        if min(*self.velocity_limits, *self.acceleration_limits) <= 0:
-            raise ValueError("velocity_limits and acceleration_limits must be positive")
+    def _one_per_joint(self) -> ArmProfile:
+        count = len(self.joints)
+        limits = {name: getattr(self, name) for name in ("velocity_limits", "acceleration_limits", "jerk_limits")}
+        for name, values in {"home": self.home, **limits}.items():
+            if values is not None and len(values) != count:
+                raise ValueError(f"{name} has {len(values)} values for {count} joints")
+        for name, values in limits.items():
+            if values is not None and min(values) <= 0:
+                raise ValueError(f"{name} must be positive")
+        if self.ik == "ur5e" and count != FEWEST_JOINTS:
+            raise ValueError(f"ik ur5e is of an arm of {FEWEST_JOINTS} joints, not {count}; choose numeric")
         return self
 
 
@@ -58,6 +69,14 @@ class ArmPair(BaseModel):
 
     left: ArmProfile
     right: ArmProfile
+
+    @model_validator(mode="after")
+    def _alike(self) -> ArmPair:
+        if len(self.left.joints) != len(self.right.joints):
+            raise ValueError(
+                f"left has {len(self.left.joints)} joints, right {len(self.right.joints)}; give both as many"
+            )
+        return self
 
 
 class RobotProfile(BaseModel):
@@ -143,14 +162,17 @@ class _Chain:
 
 
 class Robot:
-    """Kinematics of an arm pair; arms are 0 = left, 1 = right.
+    """Kinematics of an arm pair; arms are 0 = left, 1 = right. Both have n = `joints_per_arm` joints.
 
     Attributes:
-        home: (2, 6) rad.
+        home: (2, n) rad.
         tcp_in_last_link: (2, 4, 4) pose of the TCP in the frame of the last moving link.
-        joint_names: 12 names, left then right.
-        lower_limits, upper_limits: (2, 6) rad.
-        velocity_limits, acceleration_limits: (2, 6) rad/s and rad/s^2.
+        joint_names: 2 n names, left then right.
+        lower_limits, upper_limits: (2, n) rad.
+        velocity_limits, acceleration_limits: (2, n) rad/s and rad/s^2.
+        jerk_limits: (2, n) rad/s^3; inf where the profile states none.
+        gripper_links: per arm the links of its gripper: what carries the driven finger, and all fingers.
+        mimic_joints: per arm the finger joints that follow the driven one.
     """
 
     def __init__(self, profile: RobotProfile) -> None:
@@ -166,9 +188,24 @@ class Robot:
         self.upper_limits = np.array([[high for _, high in chain.limits] for chain in self._chains])
         self.velocity_limits = np.array([arm.velocity_limits for arm in self.arms])
         self.acceleration_limits = np.array([arm.acceleration_limits for arm in self.arms])
+        self.joints_per_arm = self.home.shape[1]
+        grippers = [_gripper(root, arm.finger_joint) for arm in self.arms]
+        self.gripper_links = [links for links, _ in grippers]
+        self.mimic_joints = [mimics for _, mimics in grippers]
+        none = (np.inf,) * self.joints_per_arm
+        self.jerk_limits = np.array([none if arm.jerk_limits is None else arm.jerk_limits for arm in self.arms])
+
+    @property
+    def redundant(self) -> bool:
+        """Whether an arm can move its elbow while its hand keeps still."""
+        return self.joints_per_arm > FEWEST_JOINTS
+
+    def columns(self, arm: int) -> slice:
+        """Where an arm's joints are in a row of both arms' (2 n,)."""
+        return slice(self.joints_per_arm * arm, self.joints_per_arm * (arm + 1))
 
     def fk(self, arm: int, q: ArrayLike) -> FloatArray:
-        """TCP pose (..., 4, 4) in the task frame for joint positions (..., 6) rad."""
+        """TCP pose (..., 4, 4) in the task frame for joint positions (..., n) rad."""
         return self._chains[arm].forward(np.asarray(q, dtype=np.float64))
 
     def solutions(self, arm: int, pose: FloatArray) -> FloatArray:
@@ -178,15 +215,20 @@ class Robot:
         return found[np.isfinite(found[:, 0])]
 
     def postures(self, arm: int, q: ArrayLike) -> FloatArray:
-        """Sign (...) of the Jacobian's determinant at joints (..., 6); only by way of a singularity does it change."""
+        """Sign (...) of the Jacobian's determinant at joints (..., n); only by way of a singularity does it change.
+
+        An arm of more than six joints can go round its singularities: it has one posture, 1.
+        """
         chain = self._chains[arm]
         joints = np.asarray(q, dtype=np.float64)
+        if self.redundant:
+            return np.ones(joints.shape[:-1])
         serial = SerialChain(np.array(chain.fixed), np.array(chain.axes))
-        _, jacobian = serial.pose_and_jacobian(joints.reshape(-1, 6))
+        _, jacobian = serial.pose_and_jacobian(joints.reshape(-1, self.joints_per_arm))
         return np.asarray(np.sign(np.linalg.det(jacobian)).reshape(joints.shape[:-1]))
 
     def ik(self, arm: int, pose: ArrayLike, seed: ArrayLike | None = None) -> FloatArray:
-        """Joint positions (6,) rad that put the TCP at a pose (4, 4), as close to `seed` (default: home) as can be.
+        """Joint positions (n,) rad that put the TCP at a pose (4, 4), as close to `seed` (default: home) as can be.
 
         Raises:
             IkError: out of reach or outside the joint limits.
@@ -194,9 +236,10 @@ class Robot:
         return self.ik_path(arm, np.asarray(pose, dtype=np.float64)[None], seed)[0]
 
     def ik_path(self, arm: int, poses: ArrayLike, seed: ArrayLike | None = None) -> FloatArray:
-        """Joint positions (K, 6) rad along TCP poses (K, 4, 4), starting near `seed` (default: home).
+        """Joint positions (K, n) rad along TCP poses (K, 4, 4), starting near `seed` (default: home).
 
-        The branch of the closed-form solution is chosen over the whole path (dynamic programming over all branches,
+        Numeric: each pose from the one before; an arm of more than six joints leans towards its home posture meanwhile.
+        Closed form: the branch is chosen over the whole path (dynamic programming over all branches,
         cost = squared joint step), so that the path does not run into a dead end by a greedy first choice.
 
         Raises:
@@ -214,10 +257,10 @@ class Robot:
     ) -> tuple[FloatArray, list[IkError | None]]:
         """`ik_path` for B paths at once, one after the other in `poses` (S, 4, 4).
 
-        lengths: poses of each path. seeds: (B, 6) rad.
+        lengths: poses of each path. seeds: (B, n) rad.
 
         Returns:
-            (S, 6) rad, and per path why it cannot be followed; rows of such a path are of no use.
+            (S, n) rad, and per path why it cannot be followed; rows of such a path are of no use.
         """
         starts = np.cumsum([0, *lengths])
         failures: list[IkError | None] = [None] * len(lengths)
@@ -239,7 +282,8 @@ class Robot:
         chain = self._chains[arm]
         limits = (self.lower_limits[arm], self.upper_limits[arm])
         serial = SerialChain(np.array(chain.fixed), np.array(chain.axes))
-        joints, found = follow_paths(serial, poses, lengths, seeds, limits)
+        leaning = self.home[arm] if self.redundant else None
+        joints, found = follow_paths(serial, poses, lengths, seeds, limits, leaning)
         failures: list[IkError | None] = []
         for start, length, failure in zip(np.cumsum([0, *lengths])[:-1], lengths, found, strict=True):
             if failure is None:
@@ -356,6 +400,17 @@ class Robot:
             flange = self._bases[arm] @ _UR_BASE @ forward(UR5E, q)
             out.append(geometry.inverse(self.fk(arm, q)) @ flange)
         return out
+
+
+def _gripper(root: ElementTree.Element, finger_joint: str) -> tuple[list[str], list[str]]:
+    """Links of the gripper of a driven finger joint, and the joints that mimic it."""
+    fingers = {str(joint.get("name")): joint for joint in root.findall("joint")}
+    if finger_joint not in fingers:
+        raise RobotError(f"the robot description has no joint {finger_joint!r}")
+    mimics = [name for name, joint in fingers.items() if joint.find(f"mimic[@joint='{finger_joint}']") is not None]
+    parts = [(fingers[finger_joint], "parent"), *((fingers[name], "child") for name in (finger_joint, *mimics))]
+    links = [element.get("link", "") for joint, end in parts if (element := joint.find(end)) is not None]
+    return links, mimics
 
 
 def _origin(joint: ElementTree.Element) -> FloatArray:

@@ -1,4 +1,13 @@
-"""Inverse kinematics of an arm with six joints and no closed form: damped Newton steps along many paths at once."""
+"""Inverse kinematics of an arm without a closed form: damped Newton steps along many paths at once.
+
+An arm with more than six joints reaches a pose in endlessly many ways. Its path obeys
+
+    dq/ds = J# t + k (I - J# J) (q0 - q),     s: way of the hand, m and rad; t = dx/ds
+
+so that the joints lean towards a posture q0 without moving the hand, as far as the hand goes (gradient projection;
+Liegeois 1977, section III). A hand that keeps still keeps its elbow still, and how fast or in how many steps it goes
+changes nothing. A joint that meets its limit stays there while the others go on.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +27,8 @@ TOLERANCE = 1e-6
 _ITERATIONS = 60
 _LARGEST_STEP = 0.25
 """rad in one iteration: a Newton step beyond it says little."""
+_LEANING = 2.0
+"""k above, 1 / (m or rad): a third of the distance to the posture is left after half of one."""
 _DAMPING = 1e-2
 """Share of the error that is kept as damping: none is left at the solution, so that convergence is quadratic there."""
 
@@ -56,10 +67,12 @@ def follow_paths(
     lengths: Sequence[int],
     seeds: FloatArray,
     limits: tuple[FloatArray, FloatArray],
+    leaning: FloatArray | None = None,
 ) -> tuple[FloatArray, list[tuple[int, Obstruction] | None]]:
     """Joints along B paths, one after the other in `poses` (S, 4, 4): each pose from the solution of the one before.
 
     lengths: poses of each path. seeds: (B, n) rad, where each path starts. limits: lower and upper (n,) rad.
+    leaning: (n,) rad, towards which joints lean that the hand leaves free; None: for arms with six joints.
 
     Returns:
         (S, n) rad, and per path None or the index within it of the pose that cannot be reached, and why; rows from
@@ -75,7 +88,11 @@ def follow_paths(
         going = going[counts[going] > step]
         if not len(going):
             break
-        found, reached = _reach(chain, poses[starts[going] + step], q[going])
+        targets = poses[starts[going] + step]
+        if leaning is None:
+            found, reached = _reach(chain, targets, q[going])
+        else:
+            found, reached = _reach_leaning(chain, targets, q[going], limits, leaning)
         inside = ((found >= limits[0]) & (found <= limits[1])).all(axis=1)
         for path, near in zip(going[~(reached & inside)], reached[~(reached & inside)], strict=True):
             failures[path] = step, Obstruction.JOINT_LIMIT if near else Obstruction.OUT_OF_REACH
@@ -91,8 +108,7 @@ def _reach(chain: SerialChain, targets: FloatArray, start: FloatArray) -> tuple[
     for _ in range(_ITERATIONS):
         left = np.flatnonzero(~reached)
         pose, jacobian = chain.pose_and_jacobian(q[left])
-        turn = geometry.rotation_log(targets[left, :3, :3] @ np.swapaxes(pose[:, :3, :3], -1, -2))
-        error = np.concatenate([targets[left, :3, 3] - pose[:, :3, 3], turn], axis=-1)
+        error = _error(pose, targets[left])
         size = np.abs(error).max(axis=1)
         reached[left[size < TOLERANCE]] = True
         far = size >= TOLERANCE
@@ -105,4 +121,43 @@ def _reach(chain: SerialChain, targets: FloatArray, start: FloatArray) -> tuple[
         change = (transposed @ np.linalg.solve(square, error[..., None]))[..., 0]
         change *= np.minimum(1.0, _LARGEST_STEP / np.maximum(np.abs(change).max(axis=1), 1e-12))[:, None]
         q[left] += change
+    return q, reached
+
+
+def _error(poses: FloatArray, targets: FloatArray) -> FloatArray:
+    """(B, 6) m and rad from poses (B, 4, 4) to targets, in the root's axes."""
+    turn = geometry.rotation_log(targets[:, :3, :3] @ np.swapaxes(poses[:, :3, :3], -1, -2))
+    return np.concatenate([targets[:, :3, 3] - poses[:, :3, 3], turn], axis=-1)
+
+
+def _reach_leaning(
+    chain: SerialChain,
+    targets: FloatArray,
+    start: FloatArray,
+    limits: tuple[FloatArray, FloatArray],
+    leaning: FloatArray,
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """`_reach` for more than six joints, within their limits and leaning towards a posture (n,)."""
+    q = np.clip(start, *limits)
+    reached = np.zeros(len(q), bool)
+    free = np.ones(q.shape, bool)
+    for _ in range(_ITERATIONS):
+        left = np.flatnonzero(~reached)
+        pose, jacobian = chain.pose_and_jacobian(q[left])
+        error = _error(pose, targets[left])
+        far = np.abs(error).max(axis=1) >= TOLERANCE
+        reached[left[~far]] = True
+        if not far.any():
+            break
+        left, error, jacobian = left[far], error[far], jacobian[far] * free[left[far], None, :]
+        transposed = np.swapaxes(jacobian, -1, -2)
+        distance = np.linalg.norm(error, axis=1)
+        square = jacobian @ transposed + ((_DAMPING * distance) ** 2 + 1e-12)[:, None, None] * np.eye(6)
+        change = (transposed @ np.linalg.solve(square, error[..., None]))[..., 0]
+        share = np.minimum(1.0, _LARGEST_STEP / np.maximum(np.abs(change).max(axis=1), 1e-12))
+        lean = np.minimum(_LEANING * share * distance, 0.5)[:, None] * (leaning - q[left]) * free[left]
+        lean -= (transposed @ np.linalg.solve(square, jacobian @ lean[..., None]))[..., 0]
+        wanted = q[left] + share[:, None] * change + lean
+        q[left] = np.clip(wanted, *limits)
+        free[left] &= q[left] == wanted
     return q, reached

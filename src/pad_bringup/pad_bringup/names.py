@@ -55,7 +55,7 @@ CONTROLLER_MANAGER: Final = "controller_manager"
 
 
 def arm_command_topic(arm: str) -> str:
-    """The topic that takes the six joint position commands (rad) of "left" or "right"."""
+    """The topic that takes the joint position commands (rad) of "left" or "right"."""
     return f"/{arm}_forward_position_controller/commands"
 
 

@@ -47,7 +47,7 @@ class Motion:
         groups: N names.
         grippers: (K, 2, 4, 4) in the task frame.
         openings: (K, 2) m.
-        joints: (K, 12) rad, or None without a robot.
+        joints: (K, 2 n) rad, or None without a robot.
         activities: K pairs of what the left and the right arm do, for people; empty: unknown.
         objects: name -> (4, 4) in the task frame, where it stood at first.
         obstacles: upright cylinders: (4, 4) in the task frame, radius and height in m.

@@ -19,9 +19,9 @@ Array = NDArray[np.floating[Any]]
 class JointChunk:
     """Targets of both arms and grippers.
 
-    stamp: s, when the observation was made that the chunk answers. joint_names: 14 names, six joints of the
-    left arm, six of the right, then the left and the right finger joint.
-    times (K,) s after the stamp, increasing. positions (K, 12) rad. openings (K, 2) m.
+    stamp: s, when the observation was made that the chunk answers. joint_names: 2 n + 2 names, n joints of
+    the left arm, n of the right, then the left and the right finger joint.
+    times (K,) s after the stamp, increasing. positions (K, 2 n) rad. openings (K, 2) m.
     """
 
     stamp: float

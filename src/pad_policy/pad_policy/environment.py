@@ -13,7 +13,7 @@ class JointMeasurement:
     """What the robots measure at one instant.
 
     stamp: s, the environment's own clock.
-    positions: (12,) rad, six joints of the left arm, then six of the right.
+    positions: (2 n,) rad, the n joints of the left arm, then those of the right.
     openings: (2,) m, measured gap between the pads of the left and right gripper.
     """
 
@@ -73,7 +73,7 @@ class Environment(Protocol):
     ) -> JointMeasurement:
         """Command the arms, let `seconds` pass and measure.
 
-        joints: (12,) rad position command, or None to leave the last command standing.
+        joints: (2 n,) rad position command, or None to leave the last command standing.
         openings: (2,) m commanded gaps, or None likewise.
         seconds: duration to simulate; 0 measures without letting time pass.
         """

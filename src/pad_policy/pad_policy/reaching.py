@@ -24,28 +24,28 @@ _DIFFERENCE = 1e-6
 
 
 class ArmKinematics(Protocol):
-    """What is needed of `pad_augment.kinematics.Robot`. lower_limits, upper_limits: (2, 6) rad."""
+    """What is needed of `pad_augment.kinematics.Robot`. lower_limits, upper_limits: (2, n) rad."""
 
     lower_limits: Array
     upper_limits: Array
 
     def fk(self, arm: int, q: Array) -> Array:
-        """TCP poses (..., 4, 4) in the task frame of joints (..., 6)."""
+        """TCP poses (..., 4, 4) in the task frame of joints (..., n)."""
 
     def ik_path(self, arm: int, poses: Array, seed: Array | None = None) -> Array:
-        """Joints (H, 6) along poses (H, 4, 4), starting near `seed`, or `IkError`."""
+        """Joints (H, n) along poses (H, 4, 4), starting near `seed`, or `IkError`."""
 
 
 @dataclass(frozen=True)
 class Reached:
-    """joints (H, 6) rad; unreachable (H,) True where the target was replaced by the nearest reachable pose."""
+    """joints (H, n) rad; unreachable (H,) True where the target was replaced by the nearest reachable pose."""
 
     joints: Array
     unreachable: NDArray[np.bool_]
 
 
 def reach(robot: ArmKinematics, arm: int, targets: Array, seed: Array) -> Reached:
-    """Joints along TCP targets (H, 4, 4) in the task frame, each near the last, starting near `seed` (6,).
+    """Joints along TCP targets (H, 4, 4) in the task frame, each near the last, starting near `seed` (n,).
 
     The closed form serves where it keeps the arm's posture. Where a target is out of reach, or the closed form would
     flip the arm over (one that is nearly stretched out can flip its elbow), the arm is led in small steps from where
@@ -63,24 +63,35 @@ def reach(robot: ArmKinematics, arm: int, targets: Array, seed: Array) -> Reache
 
 
 def _changes_posture(robot: ArmKinematics, arm: int, joints: Array) -> bool:
-    """Whether a path (K, 6) crosses a singularity: there, and only there, the Jacobian's determinant changes sign."""
-    signs = np.sign(np.linalg.det(_jacobian(robot, arm, joints)))
-    return bool(np.any(signs != signs[0]))
+    """Whether a path (K, n) crosses a singularity."""
+    postures = _postures(_jacobian(robot, arm, joints))
+    return bool(np.any(postures != postures[0]))
+
+
+def _postures(jacobians: Array) -> Array:
+    """(...) sign of the determinants of Jacobians (..., 6, n): at a singularity, and only there, it changes.
+
+    More than six joints can go round every singularity; such arms have one posture.
+    """
+    if jacobians.shape[-1] > 6:
+        return np.ones(jacobians.shape[:-2])
+    return np.asarray(np.sign(np.linalg.det(jacobians)))
 
 
 def _jacobian(robot: ArmKinematics, arm: int, joints: Array) -> Array:
-    """(..., 6, 6) derivative of `_error`'s six numbers by the joints (..., 6)."""
-    moved = np.concatenate([joints[..., None, :], joints[..., None, :] + _DIFFERENCE * np.eye(6)], axis=-2)
+    """(..., 6, n) derivative of `_error`'s six numbers by the joints (..., n)."""
+    steps = _DIFFERENCE * np.eye(joints.shape[-1])
+    moved = np.concatenate([joints[..., None, :], joints[..., None, :] + steps], axis=-2)
     poses = robot.fk(arm, moved)
     return np.swapaxes(_error(poses[..., :1, :, :], poses[..., 1:, :, :]), -1, -2) / _DIFFERENCE
 
 
 def _led(robot: ArmKinematics, arm: int, targets: Array, start: Array) -> Reached:
     """Damped least squares from target to target, never through a singularity."""
-    joints = np.empty((len(targets), 6))
+    joints = np.empty((len(targets), len(start)))
     unreachable = np.zeros(len(targets), bool)
     q, jacobian = start, _jacobian(robot, arm, start)
-    posture = np.sign(np.linalg.det(jacobian))
+    posture = _postures(jacobian)
     for k, target in enumerate(targets):
         lowest = np.maximum(q - LARGEST_STEP, robot.lower_limits[arm])
         highest = np.minimum(q + LARGEST_STEP, robot.upper_limits[arm])
@@ -92,7 +103,7 @@ def _led(robot: ArmKinematics, arm: int, targets: Array, start: Array) -> Reache
             step *= min(1.0, _LONGEST_ITERATION / max(float(np.abs(step).max()), 1e-9))
             following = np.clip(q + step, lowest, highest)
             following_jacobian = _jacobian(robot, arm, following)
-            if np.sign(np.linalg.det(following_jacobian)) != posture:
+            if _postures(following_jacobian) != posture:
                 break
             q, jacobian = following, following_jacobian
         joints[k] = q

@@ -71,7 +71,7 @@ class PolicyRunner:
             self._since_plan = 0
         self._due = stamp + period if abs(stamp - self._due) > period else self._due + period
         self._stamp = stamp
-        joints = measured.positions.reshape(2, 6)
+        joints = measured.positions.reshape(2, -1)
         self._joints = joints
         grippers = np.stack([self._robot.fk(arm, joints[arm]) for arm in range(2)])
         ee = from_poses(grippers, measured.openings)

@@ -49,7 +49,7 @@ def export_lerobot(
         observation.environment_state (3 N,) f32: x, y, z of each keypoint, where LeRobot's policies look for what is
             no camera image; a lost keypoint is 0, 0, 0.
         observation.keypoint_states (N,) u8: LOST 0, VISIBLE 1, FILLED 2.
-        observation.joints (12,) f32: rad; left out where the dataset has none (planner straight_line).
+        observation.joints (2 n,) f32: rad; left out where the dataset has none (planner straight_line).
         action (20,) f32: the command of the *next* step, as LeRobot has it: the action of a frame is what is done after
             having seen it. The last frame repeats the last command.
     The task text is the task's description, or its name. `fps` is the dataset's rate.
@@ -69,8 +69,9 @@ def export_lerobot(
     if out.exists() or out.is_symlink():
         raise ExportError(f"{out} exists already; choose another folder")
     library = _library()
-    with_joints = bool(np.isfinite(dataset.episode(0).joints).all())
-    features = _features(list(dataset.attributes["keypoint_names"]), with_joints)
+    joints = dataset.episode(0).joints
+    with_joints = bool(np.isfinite(joints).all())
+    features = _features(list(dataset.attributes["keypoint_names"]), joints.shape[1] if with_joints else 0)
     text = dataset.task.description.strip() or dataset.task.name
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,7 @@ def _library() -> Any:
         ) from error
 
 
-def _features(keypoint_names: list[str], with_joints: bool) -> dict[str, dict[str, Any]]:
+def _features(keypoint_names: list[str], joint_count: int) -> dict[str, dict[str, Any]]:
     ee = [f"{arm}.{part}" for arm in _ARMS for part in _EE]
     names = {
         STATE: ee,
@@ -123,8 +124,8 @@ def _features(keypoint_names: list[str], with_joints: bool) -> dict[str, dict[st
         KEYPOINT_STATES: keypoint_names,
         ACTION: ee,
     }
-    if with_joints:
-        names[JOINTS] = [f"{arm}.joint_{joint}" for arm in _ARMS for joint in range(6)]
+    if joint_count:
+        names[JOINTS] = [f"{arm}.joint_{joint}" for arm in _ARMS for joint in range(joint_count // 2)]
     return {
         feature: {
             "dtype": "uint8" if feature == KEYPOINT_STATES else "float32",

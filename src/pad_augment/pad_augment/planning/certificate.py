@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pad_augment.description import urdf_text
 from pad_augment.kinematics import ARMS, Robot
-from pad_augment.planning.collisions import BASE_MARGIN, GRIPPER_PARTS, RADIUS_MARGIN
+from pad_augment.planning.collisions import BASE_MARGIN, RADIUS_MARGIN
 from pad_augment.planning.interface import Body, Failure, Plan, PlanFailure, PlanRequest, Shape
 from pad_augment.planning.link_frames import Capsule, LinkTree, Primitive, bounding_capsule
 
@@ -40,7 +40,7 @@ _CHUNK = 8
 class _Steps:
     """n steps from row `i` to the next, both ends, under the contacts of the stretch that they start in.
 
-    joints: (n, 2, 12) rad. openings: (n, 2, 2) m. stretch: (n,) number of the stretch that they belong to.
+    joints: (n, 2, J) rad, both arms. openings: (n, 2, 2) m. stretch: (n,) number of the stretch that they belong to.
     """
 
     joints: FloatArray
@@ -57,9 +57,9 @@ class _Motion:
 
     row: (n, 2) where the two ends of a step are found in the arrays of m rows. rotation: (m, frames, 3, 3). position:
     (m, frames, 3) m. ends: (m, bodies, 2, 3) m, of the bodies' capsules. bend: (n, bodies) m, no point leaves the line
-    between its places farther. path: (n, bodies) m, neither end moves farther. turned: (n, 2, 7) rad, sum of the steps
-    of each arm's first 0 to 6 joints. reach: (2, 6, 8) m, see `_farthest`. slid: (n, 2) m, step of each finger. owner:
-    (n, bodies) arm that moves a body, -1 for none. depth: (n, bodies) how many of its joints do.
+    between its places farther. path: (n, bodies) m, neither end moves farther. turned: (n, 2, k + 1) rad, sum of the
+    steps of each arm's first 0 to k joints. reach: (2, k, k + 2) m, see `_farthest`. slid: (n, 2) m, step of each
+    finger. owner: (n, bodies) arm that moves a body, -1 for none. depth: (n, bodies) how many of its joints do.
     """
 
     row: IntArray
@@ -165,7 +165,7 @@ class Certifier:
             corners = np.concatenate([shape.hull() for shape in self._primitives[index]]) @ rotation.T + position
             extra = max(shape.radius for shape in self._primitives[index])
             self._boxes[index] = (corners.min(0) - extra, corners.max(0) + extra)
-        self._grippers = [[f"{arm}_{part}" for part in GRIPPER_PARTS] for arm in ARMS]
+        self._grippers = robot.gripper_links
 
     def first_contacts(self, requests: Sequence[PlanRequest], plans: Sequence[Plan]) -> list[PlanFailure | None]:
         """Per plan its first step with a collision, as a failure; None: proved free.
@@ -323,7 +323,9 @@ class Certifier:
             chord = np.sqrt(_dot(seen[1] - seen[0], seen[1] - seen[0]))
             lower, upper = motion.depth[rows, base], motion.depth[rows, tip]
             between = motion.turned[rows, arm, upper] - motion.turned[rows, arm, lower]
-            reach = motion.reach[arm, np.minimum(lower, 5), self._kind_of_depth(tip, upper)]
+            reach = motion.reach[
+                arm, np.minimum(lower, self._robot.joints_per_arm - 1), self._kind_of_depth(tip, upper)
+            ]
             bend = (between**2 * reach + 2 * between * motion.slid[rows, arm]) / 8
             bound[own] = np.maximum(chord[:, 0], chord[:, 1]) + 2 * bend
             turn[own] = between * self._radii[tip]
@@ -335,18 +337,19 @@ class Certifier:
 
     def _kind_of_depth(self, body: IntArray, depth: IntArray) -> IntArray:
         """Column of `reach` for bodies moved by so many joints: what is carried comes after the hand."""
-        return np.asarray(np.where(body < len(self._links), depth, 7))
+        return np.asarray(np.where(body < len(self._links), depth, self._robot.joints_per_arm + 1))
 
     @staticmethod
     def _bends(turned: FloatArray, slid: FloatArray, reach: FloatArray) -> FloatArray:
-        """(n, 2, 8) m, how far a point's path is at most from the line between its ends, per arm and column of `reach`.
+        """(n, 2, k + 2) m, how far a point's path is at most from the line between its ends, per arm and column of
+        `reach`.
 
         It is an eighth of the path's largest second derivative: each joint adds what it turns, times what it and those
         before it turn, times the distance of the point from its axis.
         """
         added = np.diff(turned**2, axis=2)
         bends = np.stack([added[:, arm] @ reach[arm] for arm in (0, 1)], axis=1)
-        return np.asarray((bends + 2 * (turned[:, :, 6] * slid)[:, :, None]) / 8)
+        return np.asarray((bends + 2 * (turned[:, :, -1] * slid)[:, :, None]) / 8)
 
     def _shapes_meet(
         self, motion: _Motion, step: IntArray, pair: IntArray, bound: FloatArray
@@ -454,7 +457,7 @@ class Certifier:
                 ends[:, bodies_here] = there.reshape(len(position), len(bodies_here), 2, 3)
         chords = ends[row[:, 1]] - ends[row[:, 0]]
         chord = np.sqrt(_dot(chords, chords))
-        moved = np.abs(steps.joints[:, 1] - steps.joints[:, 0]).reshape(-1, 2, 6)
+        moved = np.abs(steps.joints[:, 1] - steps.joints[:, 0]).reshape(-1, 2, self._robot.joints_per_arm)
         turned = np.concatenate([np.zeros((len(moved), 2, 1)), np.cumsum(moved, axis=2)], axis=2)
         slid = np.abs(steps.openings[:, 1] - steps.openings[:, 0]) / 2
         owner, depth = self._owners(steps, bodies)
@@ -465,11 +468,13 @@ class Certifier:
         path = np.where(owner >= 0, np.maximum(chord[..., 0], chord[..., 1]) + 2 * bend, 0.0)
         return _Motion(row, rotation, position, ends, bend, path, turned, reach, slid, owner, depth)
 
-    @staticmethod
-    def _away(bodies: Sequence[Mapping[str, Body]]) -> FloatArray:
-        """(8,) m, how much farther than in `_farthest` anything that is carried may be."""
+    def _away(self, bodies: Sequence[Mapping[str, Body]]) -> FloatArray:
+        """(k + 2,) m, how much farther than in `_farthest` anything that is carried may be."""
         held = [body.pose[:3, 3] for stretch in bodies for body in stretch.values() if body.holder is not None]
-        return np.array([0.0] * 7 + [max((float(np.linalg.norm(place)) for place in held), default=0.0)])
+        return np.array(
+            [0.0] * (self._robot.joints_per_arm + 1)
+            + [max((float(np.linalg.norm(place)) for place in held), default=0.0)]
+        )
 
     def _owners(self, steps: _Steps, bodies: Sequence[Mapping[str, Body]]) -> tuple[IntArray, IntArray]:
         """(n, bodies) the arm that moves each body, -1 for none, and how many of its joints do."""
@@ -478,12 +483,12 @@ class Certifier:
             for index, name in enumerate(self._objects, len(self._links)):
                 holder = stretch[name].holder
                 if holder is not None:
-                    owner[number, index], depth[number, index] = holder, 6
+                    owner[number, index], depth[number, index] = holder, self._robot.joints_per_arm
         return np.asarray(owner[steps.stretch]), np.asarray(depth[steps.stretch])
 
     def _frames(self, steps: _Steps, bodies: Sequence[Mapping[str, Body]]) -> tuple[IntArray, FloatArray, FloatArray]:
         """Rows (n, 2) of both ends of the steps, and all frames (m, frames) in these rows."""
-        joints, openings = steps.joints.reshape(-1, 12), steps.openings.reshape(-1, 2)
+        joints, openings = steps.joints.reshape(-1, steps.joints.shape[-1]), steps.openings.reshape(-1, 2)
         stretch = np.repeat(steps.stretch, 2)
         # Most ends are the starts of the next step.
         fresh = np.ones(len(stretch), bool)
@@ -567,22 +572,23 @@ class Certifier:
         return sum(1 for arm in self._robot.arms for joint in arm.joints if joint in moved_by)
 
     def _farthest(self, arm: int) -> FloatArray:
-        """(6, 8) m: no point of a link moved by an arm's first 0 to 6 joints, or, last, of what it carries, is farther
-        from the origin of joint k's frame, if the TCP is the origin of what is carried.
+        """(k, k + 2) m: no point of a link moved by an arm's first 0 to k joints, or, last, of what it carries, is
+        farther from the origin of joint k's frame, if the TCP is the origin of what is carried.
         """
         numbers = [self._tree.joint_frame(joint) for joint in self._robot.arms[arm].joints]
         offsets = [float(np.linalg.norm(self._tree.joint_offset(number))) for number in numbers]
-        sizes = np.zeros(8)
+        count = self._robot.joints_per_arm
+        sizes = np.zeros(count + 2)
         for link, owner, depth, capsule in zip(self._links, self._owner, self._depth, self._capsules, strict=False):
             if owner == arm:
                 far = self._tree.distance_bound(link, numbers[depth - 1]) + _size(capsule)
                 sizes[depth] = max(sizes[depth], far)
         carried = max((_size(capsule) for capsule in self._capsules[len(self._links) :]), default=0.0)
-        sizes[7] = self._tree.distance_bound(self._robot.arms[arm].tcp_link, numbers[5]) + carried
-        out = np.zeros((6, 8))
-        for joint in range(6):
-            for column in range(joint + 1, 8):
-                out[joint, column] = sum(offsets[joint + 1 : min(column, 6)]) + sizes[column]
+        sizes[-1] = self._tree.distance_bound(self._robot.arms[arm].tcp_link, numbers[-1]) + carried
+        out = np.zeros((count, count + 2))
+        for joint in range(count):
+            for column in range(joint + 1, count + 2):
+                out[joint, column] = sum(offsets[joint + 1 : min(column, count)]) + sizes[column]
         return out
 
 

@@ -18,7 +18,6 @@ from pad_augment.kinematics import ARMS, Robot
 from pad_augment.planning.interface import Body, Failure, Shape
 
 FloatArray = NDArray[np.float64]
-GRIPPER_PARTS = ("gripper_base_link", "finger_link", "finger_mimic_link")
 _COLOUR = np.array([0.8, 0.5, 0.2, 1.0])
 _ROOT = "universe"
 RADIUS_MARGIN = 0.002
@@ -67,14 +66,14 @@ class CollisionScene:
                 self._move(copy, link, self._robot.tcp_in_last_link[body.holder] @ pose)
 
     def posture(self, joints: FloatArray, openings: FloatArray) -> FloatArray:
-        """The scene's configuration for joints (12,) rad and openings (2,) m."""
+        """The scene's configuration for joints (2 n,) rad and openings (2,) m."""
         q = np.zeros(self._size)
         q[self._arms] = joints
         q[self._fingers] = openings / 2
         return q
 
     def joints_of(self, posture: FloatArray) -> FloatArray:
-        """Joints (12,) rad of a configuration of the scene."""
+        """Joints (2 n,) rad of a configuration of the scene."""
         return np.asarray(posture)[self._arms]
 
     def collides(self, joints: FloatArray, openings: FloatArray) -> bool:
@@ -82,7 +81,7 @@ class CollisionScene:
         return bool(self.scene.hasCollisions(self.posture(joints, openings)))
 
     def first_collision(self, joints: FloatArray, openings: FloatArray, step: float) -> int | None:
-        """Index of the first of K postures, joints (K, 12) rad and openings (K, 2) m, at or after which there is a
+        """Index of the first of K postures, joints (K, 2 n) rad and openings (K, 2) m, at or after which there is a
         collision on the straight joint path to the next; None if all is free.
 
         step: rad, largest joint step between two checks.
@@ -99,7 +98,7 @@ class CollisionScene:
         return next((int(at) for at, posture in zip(index, postures, strict=True) if blocked(posture)), None)
 
     def cause(self, joints: FloatArray, openings: FloatArray, step: float) -> Failure:
-        """What collides in the postures (K, 12), (K, 2) of one step: objects, one arm with itself, or the arms."""
+        """What collides in the postures (K, 2 n), (K, 2) of one step: objects, one arm with itself, or the arms."""
         for copy in self._copies.values():
             self._park(copy)
         if self.first_collision(joints, openings, step) is None:
@@ -107,7 +106,7 @@ class CollisionScene:
         for arm in (0, 1):
             # With the other arm at home, what still collides is this arm's own.
             alone = np.tile(self._robot.home.ravel(), (len(joints), 1))
-            alone[:, 6 * arm : 6 * arm + 6] = joints[:, 6 * arm : 6 * arm + 6]
+            alone[:, self._robot.columns(arm)] = joints[:, self._robot.columns(arm)]
             if self.first_collision(alone, openings, step) is not None:
                 return Failure.SELF_COLLISION
         return Failure.ARMS_COLLISION
@@ -121,7 +120,8 @@ class CollisionScene:
         cylinder = rp.Cylinder(shape.radius - RADIUS_MARGIN, shape.height - 2 * BASE_MARGIN)
         self.scene.addCylinderGeometry(copy, _ROOT, cylinder, np.asfortranarray(_parking(copy)), _COLOUR)
         grippers = role.touching | ({ARMS[role.holder]} if role.holder is not None else set())
-        pairs = [(f"{arm}_{part}", copy) for arm in ARMS if arm in grippers for part in GRIPPER_PARTS]
+        links = self._robot.gripper_links
+        pairs = [(part, copy) for arm, name in enumerate(ARMS) if name in grippers for part in links[arm]]
         for other, name in self._copies.items():
             both_stand = other.holder is None and role.holder is None
             if both_stand or other.name == role.name or other.name in role.touching or role.name in other.touching:

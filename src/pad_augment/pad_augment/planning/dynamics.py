@@ -28,7 +28,7 @@ def limit_ratios(
 ) -> tuple[FloatArray, FloatArray]:
     """(T,) velocity and (T,) acceleration ratios: the worst joint's share of its limit from each step to the next.
 
-    joints: (T, 12) rad. moving: see `joint_spline`.
+    joints: (T, 2 n) rad. moving: see `joint_spline`.
     """
     return limit_ratios_of_many(robot, joints, [len(joints)], rate_hz, [moving])
 
@@ -36,7 +36,7 @@ def limit_ratios(
 def limit_ratios_of_many(
     robot: Robot, joints: FloatArray, lengths: Sequence[int], rate_hz: float, moving: Sequence[bool]
 ) -> tuple[FloatArray, FloatArray]:
-    """`limit_ratios` of B trajectories, one after the other in `joints` (S, 12) rad; `lengths` and `moving`: B each.
+    """`limit_ratios` of B trajectories, one after the other in `joints` (S, 2 n) rad; `lengths` and `moving`: B each.
 
     The splines are those of `joint_spline`. Within a step velocity is a parabola and acceleration a line, so that their
     largest values are known, not sampled.

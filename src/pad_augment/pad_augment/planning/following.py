@@ -20,7 +20,7 @@ _UNREACHABLE = (Failure.UNREACHABLE_LEFT, Failure.UNREACHABLE_RIGHT)
 
 
 def follow(robot: Robot, requests: Sequence[PlanRequest]) -> list[FloatArray | PlanFailure]:
-    """Per request joints (T, 12) rad along all poses of its stretches: one choice of arm posture for the whole way.
+    """Per request joints (T, 2 n) rad along all poses of its stretches: one choice of arm posture for the whole way.
 
     A failure says that the poses are out of reach from the posture in which an arm stands, or outside its limits.
     """
@@ -28,14 +28,14 @@ def follow(robot: Robot, requests: Sequence[PlanRequest]) -> list[FloatArray | P
         return []
     poses = np.concatenate([stretch.poses for request in requests for stretch in request.stretches])
     lengths = [sum(len(stretch) for stretch in request.stretches) for request in requests]
-    seeds = np.stack([robot.home if r.start is None else r.start.reshape(2, 6) for r in requests])
+    seeds = np.stack([robot.home if r.start is None else r.start.reshape(robot.home.shape) for r in requests])
     solved = [robot.ik_paths(arm, poses[:, arm], lengths, seeds[:, arm]) for arm in (0, 1)]
     joints = np.concatenate([found for found, _ in solved], axis=1)
     out: list[FloatArray | PlanFailure] = []
     for index, (request, part) in enumerate(zip(requests, split(joints, lengths), strict=True)):
         error = next((failures[index] for _, failures in solved if failures[index] is not None), None)
         if error is None:
-            away = np.abs(part[0].reshape(2, 6) - seeds[index]).max(axis=1)
+            away = np.abs(part[0].reshape(robot.home.shape) - seeds[index]).max(axis=1)
             arm = int(away.argmax())
             if away[arm] <= _SAME_POSTURE:
                 out.append(part)
@@ -51,7 +51,7 @@ def follow(robot: Robot, requests: Sequence[PlanRequest]) -> list[FloatArray | P
 def too_fast(
     robot: Robot, joints: Sequence[FloatArray], requests: Sequence[PlanRequest], rate_hz: float
 ) -> list[PlanFailure | None]:
-    """Per request why joints (T, 12) rad are too fast at `rate_hz`: VELOCITY or ACCELERATION; None if they are not.
+    """Per request why joints (T, 2 n) rad are too fast at `rate_hz`: VELOCITY or ACCELERATION; None if they are not.
 
     The stretches of each request must be as long as its joints.
     """

@@ -72,7 +72,7 @@ class PlanRequest:
 
     at_rest: whether the arms also stand still at the border of every free stretch, so that another way, which starts
     and ends at rest, fits in.
-    start: (12,) rad to begin near; None: the robot's home. moving: whether the arms are in motion at the first step.
+    start: (2 n,) rad to begin near; None: the robot's home. moving: whether the arms are in motion at the first step.
     shortest: None, or free stretches, whose borders are at rest, take this factor (>= 1) of the shortest time.
     """
 
@@ -85,7 +85,7 @@ class PlanRequest:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What the arms do: joints (T, 12) rad, poses (T, 2, 4, 4), openings (T, 2) m; one row per step.
+    """What the arms do: joints (T, 2 n) rad, poses (T, 2, 4, 4), openings (T, 2) m; one row per step.
 
     lengths: steps of each stretch, changed where the planner went another way or timed it anew. ways: per stretch
     "line" (as asked), "joint_line" or "rrt".

@@ -29,7 +29,7 @@ _TIMED_OUT = -6  # moveit_msgs/MoveItErrorCodes.TIMED_OUT
 class MoveItPlanner(ProvingPlanner):
     """See `ProvingPlanner`; collisions are MoveIt's planning scene's word.
 
-    One planning group of all 12 joints, joint goals; an arm that is to keep still is left out. The SRDF must have the
+    One planning group of all joints, joint goals; an arm that is to keep still is left out. The SRDF must have the
     groups `both_arms`, `left_arm` and `right_arm`. `PlanningComponent.plan` of moveit_py keeps Python's interpreter
     lock, so nothing else in the process runs meanwhile. OMPL cannot be seeded through moveit_py: only ways around
     differ from run to run.
@@ -58,7 +58,7 @@ class MoveItPlanner(ProvingPlanner):
             yield self._found(index, start, goal, openings, steps)
 
     def _found(self, index: int, start: FloatArray, goal: FloatArray, openings: FloatArray, steps: int) -> FloatArray:
-        """(K, 12) rad, a way that MoveIt found, within the limits and at least `steps` long."""
+        """(K, 2 n) rad, a way that MoveIt found, within the limits and at least `steps` long."""
         moving = moving_arms(start, goal)
         group = _ONE_ARM[moving[0]] if len(moving) == 1 else BOTH_ARMS
         with self._host.lock:
@@ -85,7 +85,7 @@ class MoveItPlanner(ProvingPlanner):
         return self._resampled(message, start, goal, steps)
 
     def _resampled(self, message: Any, start: FloatArray, goal: FloatArray, steps: int) -> FloatArray:
-        """(K, 12) rad from `trajectory_msgs/JointTrajectory`, in steps of the planner's rate and within the limits."""
+        """(K, 2 n) rad from `trajectory_msgs/JointTrajectory`, in steps of the planner's rate and within the limits."""
         times = np.array([p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec for p in message.points])
         path = np.tile(start, (len(times), 1))
         for column, name in enumerate(message.joint_names):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pad_augment.errors import PlanningError
 from pad_augment.kinematics import ARMS, Robot
-from pad_augment.planning.collisions import BASE_MARGIN, GRIPPER_PARTS, RADIUS_MARGIN
+from pad_augment.planning.collisions import BASE_MARGIN, RADIUS_MARGIN
 from pad_augment.planning.interface import Body, Failure, Shape
 from pad_augment.planning.moveit_host import MoveItHost
 from pad_parse import geometry
@@ -45,7 +45,7 @@ class MoveItScene:
         return self._scene
 
     def state(self, joints: FloatArray, openings: FloatArray) -> Any:
-        """MoveIt's `RobotState` for joints (12,) rad and openings (2,) m, with what is held attached."""
+        """MoveIt's `RobotState` for joints (2 n,) rad and openings (2,) m, with what is held attached."""
         state = self._state
         names = [*self._robot.joint_names, *(arm.finger_joint for arm in self._robot.arms)]
         values = [*joints, *(np.asarray(openings) / 2)]
@@ -70,7 +70,7 @@ class MoveItScene:
         matrix = scene.allowed_collision_matrix
         for name, body in bodies.items():
             for other in body.touching:
-                for partner in _gripper(other) if other in ARMS else (other,):
+                for partner in self._robot.gripper_links[ARMS.index(other)] if other in ARMS else (other,):
                     matrix.set_entry(name1=name, name2=partner, allowed=True)
         scene.allowed_collision_matrix = matrix
         self._take(scene)
@@ -101,7 +101,7 @@ class MoveItScene:
         for arm in (0, 1):
             # With the other arm at home, what still collides is this arm's own.
             alone = np.tile(self._robot.home.ravel(), (len(joints), 1))
-            alone[:, 6 * arm : 6 * arm + 6] = joints[:, 6 * arm : 6 * arm + 6]
+            alone[:, self._robot.columns(arm)] = joints[:, self._robot.columns(arm)]
             if self.first_collision(alone, openings, step) is not None:
                 return Failure.SELF_COLLISION
         return Failure.ARMS_COLLISION
@@ -136,9 +136,7 @@ class MoveItScene:
         assert body.holder is not None
         link = self._robot.arms[body.holder].tcp_link
         return self._messages.AttachedCollisionObject(
-            link_name=link, object=self._object(name, link, body.pose), touch_links=_gripper(ARMS[body.holder])
+            link_name=link,
+            object=self._object(name, link, body.pose),
+            touch_links=self._robot.gripper_links[body.holder],
         )
-
-
-def _gripper(arm: str) -> list[str]:
-    return [f"{arm}_{part}" for part in GRIPPER_PARTS]

@@ -83,7 +83,7 @@ class ProvingPlanner(ABC):
         steps: int,
         rng: np.random.Generator,
     ) -> Iterator[FloatArray]:
-        """Ways (K, 12) rad from start to goal (12,), at rest at both ends, within the limits; `steps` long or longer.
+        """Ways (K, 2 n) rad from start to goal (2 n,), at rest at both ends, within the limits; `steps` long or longer.
 
         They are tried in this order. The objects are arranged as in stretch `index`; openings: (2,) m. May raise
         `PlanFailure`.
@@ -243,9 +243,9 @@ class ProvingPlanner(ABC):
                     raise PlanFailure(code, at, message, float(ratio[step]))
 
     def _hastened(self, before: FloatArray, joints: FloatArray, slower: float) -> FloatArray:
-        """Joints (K, 12) rad anew in `slower` times the shortest time along the same path; no slower than they were.
+        """Joints (K, 2 n) rad anew in `slower` times the shortest time along the same path; no slower than they were.
 
-        before: (1, 12) where the arms stand one step earlier, or (0, 12).
+        before: (1, 2 n) where the arms stand one step earlier, or (0, 2 n).
         """
         path = np.concatenate([before, joints])
         out = shortest_motion(self._robot, path, self._rate_hz, slower)
@@ -329,13 +329,13 @@ class ProvingPlanner(ABC):
                 continue
             up = stretch.poses[0, arm, 2, :3]  # the task's z in the gripper, at the start
             asked = (stretch.poses[:, arm, 2, :3] @ up).min()
-            now = (self._robot.fk(arm, joints[:, 6 * arm : 6 * arm + 6])[:, 2, :3] @ up).min()
+            now = (self._robot.fk(arm, joints[:, self._robot.columns(arm)])[:, 2, :3] @ up).min()
             if np.arccos(np.clip(now, -1, 1)) > np.arccos(np.clip(asked, -1, 1)) + EXTRA_TILT:
                 return False
         return True
 
     def _timed(self, corners: FloatArray, steps: int, rounded: bool = False) -> FloatArray:
-        """(K, 12) rad along corners (n, 12), at rest at both ends and, unless `rounded`, at every corner.
+        """(K, 2 n) rad along corners (m, 2 n), at rest at both ends and, unless `rounded`, at every corner.
 
         steps: at least so many; more where the limits ask for it.
         """
@@ -378,19 +378,20 @@ class ProvingPlanner(ABC):
 
     def _as_driven(self, stretch: Stretch, joints: FloatArray) -> Stretch:
         """The stretch with the poses that the joints reach, and its openings spread over the new number of steps."""
-        poses = np.stack([self._robot.fk(arm, joints[:, 6 * arm : 6 * arm + 6]) for arm in (0, 1)], axis=1)
+        poses = np.stack([self._robot.fk(arm, joints[:, self._robot.columns(arm)]) for arm in (0, 1)], axis=1)
         old, new = np.linspace(0, 1, len(stretch)), np.linspace(0, 1, len(joints))
         openings = np.stack([np.interp(new, old, stretch.openings[:, arm]) for arm in (0, 1)], axis=1)
         return Stretch(poses, openings, stretch.free, stretch.bodies)
 
 
 def moving_arms(start: FloatArray, goal: FloatArray) -> list[int]:
-    """Arms that move between joints (12,) rad; a search leaves out one that keeps still, perhaps to hold something."""
-    return [arm for arm in (0, 1) if not np.allclose(start[6 * arm : 6 * arm + 6], goal[6 * arm : 6 * arm + 6])]
+    """Arms that move between joints (2 n,) rad; a search leaves out one that keeps still, perhaps to hold something."""
+    halves = zip(np.split(start, 2), np.split(goal, 2), strict=True)
+    return [arm for arm, (before, after) in enumerate(halves) if not np.allclose(before, after)]
 
 
 def _before(parts: Sequence[FloatArray], index: int) -> FloatArray:
-    """(1, 12) rad where the arms stand one step before a stretch; (0, 12) before the first, which begins there."""
+    """(1, 2 n) rad where the arms stand one step before a stretch; (0, 2 n) before the first, which begins there."""
     return parts[index - 1][-1:] if index > 0 else parts[0][:0]
 
 

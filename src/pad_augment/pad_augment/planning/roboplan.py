@@ -68,7 +68,7 @@ class RoboplanPlanner(ProvingPlanner):
     def _search(
         self, start: FloatArray, goal: FloatArray, openings: FloatArray, rng: np.random.Generator
     ) -> FloatArray | None:
-        """Corners (n, 12) rad of a collision-free path, shortened; None if there is none."""
+        """Corners (n, 2 n) rad of a collision-free path, shortened; None if there is none."""
         rrt = _search_module()
         scene = self._scene.scene
         seed = int(rng.integers(1, 2**31 - 1))
@@ -76,7 +76,8 @@ class RoboplanPlanner(ProvingPlanner):
         scene.setJointPositions(self._scene.posture(start, openings))
         moving = moving_arms(start, goal)
         group = _GROUPS[moving[0]] if len(moving) == 1 else _BOTH
-        columns = [6 * arm + joint for arm in moving or (0, 1) for joint in range(6)]
+        every = np.arange(len(start))
+        columns = [int(c) for arm in moving or (0, 1) for c in every[self._robot.columns(arm)]]
         search = rrt.RRT(
             scene,
             rrt.RRTOptions(

@@ -33,7 +33,7 @@ _TRIES = 12
 
 
 def shortest_motion(robot: Robot, path: FloatArray, rate_hz: float, slower: float = 1.0) -> FloatArray | None:
-    """(K, 12) rad from rest to rest along path (n, 12) rad, one row per step at `rate_hz`, both ends included.
+    """(K, 2 n) rad from rest to rest along path (n, 2 n) rad, one row per step at `rate_hz`, both ends included.
 
     The limits are kept by the spline of `limit_ratios`, between the steps too, with stillness before and after.
     slower: factor >= 1 on the duration.

@@ -74,7 +74,7 @@ class CellEnvironment:
     def advance(
         self, joints: NDArray[np.float64] | None, openings: NDArray[np.float64] | None, seconds: float
     ) -> JointMeasurement:
-        """Command the arms (12,) rad and the openings (2,) m, let `seconds` pass, and measure."""
+        """Command the arms (2 n,) rad and the openings (2,) m, let `seconds` pass, and measure."""
         if joints is not None or openings is not None:
             standing, gaps = self.cell.commanded
             self.cell.command(standing if joints is None else joints, gaps if openings is None else openings)

@@ -26,13 +26,13 @@ def replay_action(cell: Cell, robot: Robot, action: ArrayLike, rate_hz: float, *
         pad_augment.errors.IkError: a pose is out of reach.
     """
     steps = np.asarray(action, dtype=np.float64)
-    start = cell.joint_positions.reshape(2, 6)
+    start = cell.joint_positions.reshape(2, -1)
     joints = np.concatenate([robot.ik_path(arm, _poses(steps, arm), start[arm]) for arm in range(2)], axis=1)
     known = np.arange(len(steps)) / rate_hz
     commands = np.concatenate([joints, steps[:, [9, 19]]], axis=1)
     for when in np.arange(0.0, known[-1] + rest, _BEAT):
         now = np.array([np.interp(when, known, column) for column in commands.T])
-        cell.command(now[:12], now[12:])
+        cell.command(now[:-2], now[-2:])
         cell.step(_BEAT)
     return cell.outcome()
 

@@ -20,7 +20,7 @@ SQUEEZE = 0.02
 
 @dataclass(frozen=True)
 class ScriptedRun:
-    """joints: (T, 12) rad and openings: (T, 2) m as commanded at 125 Hz; outcome at the end.
+    """joints: (T, 2 n) rad and openings: (T, 2) m as commanded at 125 Hz; outcome at the end.
 
     tracking_error: (T, 2) m between commanded and true TCP.
     slip: m by which the right hand's object moved in its gripper while held.

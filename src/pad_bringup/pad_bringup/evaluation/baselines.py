@@ -125,7 +125,7 @@ class Replay:
             number = self._library.nearest(seen.points_in_task, seen.states > 0)
         dataset = self._library.dataset
         action = dataset.episode(number).action.astype(np.float64)
-        start = measured.positions.reshape(2, 6)
+        start = measured.positions.reshape(2, -1)
         reached = [reach(self._robot, arm, _poses(action, arm), start[arm]) for arm in range(2)]
         chunk = JointChunk(
             stamp=seen.stamp,

@@ -235,10 +235,11 @@ class CellNode(Node):
 
     def _on_arm(self, arm: int, message: Float64MultiArray) -> None:
         values = np.asarray(message.data, dtype=np.float64)
-        if values.shape != (6,) or not np.isfinite(values).all():
-            self._refuse(f"{names.arm_command_topic(names.ARMS[arm])} needs 6 finite joint positions")
+        count = len(self.cell.joint_names) // 2
+        if values.shape != (count,) or not np.isfinite(values).all():
+            self._refuse(f"{names.arm_command_topic(names.ARMS[arm])} needs {count} finite joint positions")
             return
-        self._commands["joints"][6 * arm : 6 * arm + 6] = values
+        self._commands["joints"][count * arm : count * (arm + 1)] = values
 
     def _on_gripper(self, arm: int, message: Float64MultiArray) -> None:
         values = np.asarray(message.data, dtype=np.float64)

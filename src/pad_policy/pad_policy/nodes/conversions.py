@@ -46,7 +46,7 @@ def joint_measurement(
     if len(message.position) != len(message.name) or any(name not in index for name in wanted):
         return None
     values = np.array([message.position[index[name]] for name in wanted])
-    return JointMeasurement(seconds(message.header.stamp), values[:12], 2.0 * values[12:])
+    return JointMeasurement(seconds(message.header.stamp), values[:-2], 2.0 * values[-2:])
 
 
 def keypoint_observation(message: KeypointArray) -> KeypointObservation:
@@ -79,8 +79,8 @@ def joint_chunk(message: JointTrajectory) -> JointChunk:
         stamp=seconds(message.header.stamp),
         joint_names=list(message.joint_names),
         times=np.array([p.time_from_start.sec + 1e-9 * p.time_from_start.nanosec for p in message.points]),
-        positions=values[:, :12],
-        openings=2.0 * values[:, 12:],
+        positions=values[:, :-2],
+        openings=2.0 * values[:, -2:],
     )
 
 

@@ -73,7 +73,7 @@ class PolicyNode(LifecycleNode):
         if robot is None:
             return TransitionCallbackReturn.ERROR
         names = command_joint_names(robot)
-        self._arm_joints, self._finger_joints = names[:12], names[12:]
+        self._arm_joints, self._finger_joints = names[:-2], names[-2:]
         rng = np.random.default_rng(self.get_parameter("seed").value)
         self._runner = PolicyRunner(policy, robot, names, rng)
         self._warm_up(policy)
