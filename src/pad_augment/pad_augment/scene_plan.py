@@ -53,8 +53,12 @@ _TRIES_TO_SLOW = 6
 _TRIES_TO_PUSH = 3
 _CROSSED = 0.02
 """m; one thing upon another is on both sides."""
-_MOVING_TIME = 0.4
-"""s that an object takes when it is moved to another place."""
+_MOVING_TIME = (0.3, 0.8)
+"""s that an object takes when it is moved to another place, from and to."""
+_STOPPING_TIME = 0.6
+"""s that the arms take to stand when an object is moved."""
+_SAME_POSTURE = 1e-3
+"""rad."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,10 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Ask:
-    """A choreography with its plan: at another meeting place, slower, with stops, or of a variant of the skills."""
+    """A choreography with its plan: at another meeting place, slower, with stops, or of a variant of the skills.
+
+    start: (2 n,) rad to begin near; None: the robot's home.
+    """
 
     scene: Scene
     rng: np.random.Generator
@@ -88,6 +95,7 @@ class Ask:
     skill: float = 1.0
     stops: bool = False
     variant: Variant = _AS_LEARNT
+    start: FloatArray | None = None
 
 
 class Disturbance(IntEnum):
@@ -179,7 +187,7 @@ class ScenePlanner:
         return result
 
     def displaced(self, scene: ScenePlan, rng: np.random.Generator) -> ScenePlan | None:
-        """The scene with an object that somebody moves while the arms reach for it; they change their way at once.
+        """The scene with an object that somebody moves while the arms reach for it; they stop and are led there anew.
 
         None where the object could not be followed, or the task does not begin with a grasp.
         """
@@ -280,11 +288,13 @@ class ScenePlanner:
         every = [Turns(left, right) for left in angles for right in angles]
         return sorted(every, key=lambda turns: turns.effort)[1 : _MOST_TURNS + 1]
 
-    def _anywhere(self, scene: Scene, rng: np.random.Generator, variant: Variant) -> Asking[ScenePlan | PlanFailure]:
-        """The scene at the demonstration's meeting place, or else at another."""
+    def _anywhere(
+        self, scene: Scene, rng: np.random.Generator, variant: Variant, start: FloatArray | None = None
+    ) -> Asking[ScenePlan | PlanFailure]:
+        """The scene at the demonstration's meeting place, or else at another. start: as in `Ask`."""
         first_failure: PlanFailure | None = None
         for x, z in MEETING_SHIFTS if self._meets else MEETING_SHIFTS[:1]:
-            ask = Ask(scene, rng, geometry.make_pose(np.eye(3), [x, 0.0, z]), variant=variant)
+            ask = Ask(scene, rng, geometry.make_pose(np.eye(3), [x, 0.0, z]), variant=variant, start=start)
             result = yield from self._at_some_pace(ask)
             if isinstance(result, ScenePlan):
                 return self._turned_over(result) or result
@@ -301,7 +311,7 @@ class ScenePlanner:
         ends = np.cumsum(scene.plan.lengths) - 1
         for arm in (0, 1):
             rows = np.concatenate([[0], ends])
-            signs = self._robot.postures(arm, scene.plan.joints[rows, self._robot.columns(arm)])
+            signs = self._robot.postures(arm, scene.plan.joints[rows, 6 * arm : 6 * arm + 6])
             changed = np.flatnonzero(signs != signs[0])
             if len(changed):
                 stretch = int(changed[0]) - 1
@@ -380,56 +390,63 @@ class ScenePlanner:
         others = [pose[:2, 3] for other, pose in scene.scene.placement.items() if other != name]
         if others and min(np.linalg.norm(place[:2, 3] - other) for other in others) < config.minimum_distance:
             return None
-        after = replace(scene.scene, placement={**scene.scene.placement, name: place})
-        other = yield from self._at_some_pace(Ask(after, rng, np.eye(4), variant=scene.variant))
-        back = max(2, round(config.recovery_time * config.rate_hz))
-        if not isinstance(other, ScenePlan) or not other.stretches[0].free:
-            return None
-        latest = min(scene.plan.lengths[0], other.plan.lengths[0] - back)
+        stop = 2 * max(1, round(_STOPPING_TIME * config.rate_hz / 2))
+        latest = scene.plan.lengths[0] - stop // 2
         if latest < 2:
             return None
         step = int(rng.integers(1, latest))
-        poses = other.plan.poses[step:].copy()
-        # From the old path to the new one: both are smooth, and so is the share.
-        overlap = min(back, scene.plan.lengths[0] - step)
-        share = 1 - faded(np.arange(overlap), overlap)
-        for arm in (0, 1):
-            old = scene.plan.poses[step : step + overlap, arm]
-            poses[:overlap, arm] = geometry.interpolate_pose(old, poses[:overlap, arm], share)
-        stretches = _sliced(other, step, poses)
-        plan = yield PlanRequest(stretches, start=scene.plan.joints[step], moving=True)
+        halt = step + stop // 2
+        starts, joints = scene.plan.poses[halt], scene.plan.joints[halt]
+        after = replace(scene.scene, placement={**scene.scene.placement, name: place}, starts=starts)
+        later = yield from self._anywhere(after, rng, scene.variant, joints)
+        if not isinstance(later, ScenePlan) or np.abs(later.plan.joints[0] - joints).max() > _SAME_POSTURE:
+            return None
+        # The old path, more and more slowly until the arms stand; from there they are led anew.
+        time = np.arange(stop + 1)
+        clock = step + time - time**2 / (2 * stop)
+        before = np.minimum(clock.astype(np.intp), halt - 1)
+        share = (clock - before)[:, None]
+        poses = geometry.interpolate_pose(scene.plan.poses[before], scene.plan.poses[before + 1], share)
+        halting = Stretch(poses, scene.plan.openings[before], False, later.stretches[0].bodies)
+        plan = yield PlanRequest([halting], start=scene.plan.joints[step], moving=True)
         if not isinstance(plan, Plan):
             return None
-        return self._joined(scene, self._from(other, step, plan, stretches), step, name)
+        moving = rng.uniform(*_MOVING_TIME) * config.rate_hz
+        return self._joined(scene, step, plan, later, name, max(2, round(moving)))
 
-    def _joined(self, scene: ScenePlan, later: ScenePlan, step: int, name: str) -> ScenePlan | None:
-        """`scene` up to a step in its first stretch, then `later`; the object `name` is moved meanwhile."""
-        joints = np.concatenate([scene.plan.joints[:step], later.plan.joints])
+    def _joined(
+        self, scene: ScenePlan, step: int, halting: Plan, later: ScenePlan, name: str, moving: int
+    ) -> ScenePlan | None:
+        """`scene` up to a step in its first stretch, the arms' halt, then `later`.
+
+        From that step on the object `name` is moved, which takes `moving` steps. `halting` ends where `later` begins.
+        """
+        stop = len(halting.joints) - 1
+        joints = np.concatenate([scene.plan.joints[:step], halting.joints[:-1], later.plan.joints])
         if max(ratio.max() for ratio in limit_ratios(self._robot, joints, self._config.rate_hz)) > 1.0:
             return None
-        head = scene.stretches[0]
+        poses = np.concatenate([scene.plan.poses[:step], halting.poses[:-1], later.plan.poses])
+        openings = np.concatenate([scene.plan.openings[:step], halting.openings[:-1], later.plan.openings])
         stretches = (
-            Stretch(scene.plan.poses[:step], scene.plan.openings[:step], head.free, head.bodies),
+            Stretch(poses[:step], openings[:step], scene.stretches[0].free, scene.stretches[0].bodies),
+            Stretch(poses[step : step + stop], openings[step : step + stop], False, later.stretches[0].bodies),
             *later.stretches,
         )
-        plan = Plan(
-            joints,
-            np.concatenate([scene.plan.poses[:step], later.plan.poses]),
-            np.concatenate([scene.plan.openings[:step], later.plan.openings]),
-            (step, *later.plan.lengths),
-            ("line", *later.plan.ways),
-        )
-        objects = {n: np.concatenate([scene.objects[n][:step], path]) for n, path in later.objects.items()}
-        steps = min(max(2, round(_MOVING_TIME * self._config.rate_hz)), len(objects[name]) - step)
-        moving = objects[name][step : step + steps]
-        share = 1 - faded(np.arange(steps), steps)
-        objects[name][step : step + steps] = geometry.interpolate_pose(scene.objects[name][0], moving, share)
+        lengths, ways = (step, stop, *later.plan.lengths), ("line", "line", *later.plan.ways)
+        objects = {
+            n: np.concatenate([scene.objects[n][:step], np.repeat(path[:1], stop, axis=0), path])
+            for n, path in later.objects.items()
+        }
+        moving = min(moving, len(joints) - step)
+        share = 1 - faded(np.arange(moving), moving)
+        way = objects[name][step : step + moving]
+        objects[name][step : step + moving] = geometry.interpolate_pose(scene.objects[name][0], way, share)
         return ScenePlan(
-            plan,
+            Plan(joints, poses, openings, lengths, ways),
             stretches,
-            np.concatenate([scene.command[:step], later.command]),
-            np.concatenate([scene.kinds[:step], later.kinds]),
-            np.concatenate([scene.yields[:step], later.yields]),
+            np.concatenate([np.repeat(scene.command[:1], step + stop, axis=0), later.command]),
+            np.concatenate([np.repeat(scene.kinds[:1], step + stop, axis=0), later.kinds]),
+            np.concatenate([np.repeat(scene.yields[:1], step + stop, axis=0), later.yields]),
             objects,
             scene.scene,
             scene.variant,
@@ -496,7 +513,7 @@ class ScenePlanner:
                 made, number = phases[index]
                 shortest = ask.motion if self._shortest else None
                 asked_for = [phase.stretch(number) for phase in made]
-                requests.append(PlanRequest(asked_for, at_rest=ask.stops, shortest=shortest))
+                requests.append(PlanRequest(asked_for, at_rest=ask.stops, start=ask.start, shortest=shortest))
             else:
                 requests.append(ask)
         # Only ways around are drawn, and only an `Ask` with stops leads to them.

@@ -30,7 +30,7 @@ KEYS = ("success", "episodes", "demos", "train_cpu_s")
 SOURCE_SEED = 1000
 """Placement of the demonstration."""
 FIRST_HELD_OUT_SEED = 500
-DEMOS, EPISODES, UPDATES = 400, 50, 2000
+DEMOS, EPISODES, UPDATES = 1000, 50, 8000
 QUICK_DEMOS, QUICK_EPISODES, QUICK_UPDATES = 30, 3, 200
 
 # gym-aloha ends an episode after 6 s, so everything goes faster than with a drink in the hand.
