@@ -311,7 +311,7 @@ class ScenePlanner:
         ends = np.cumsum(scene.plan.lengths) - 1
         for arm in (0, 1):
             rows = np.concatenate([[0], ends])
-            signs = self._robot.postures(arm, scene.plan.joints[rows, 6 * arm : 6 * arm + 6])
+            signs = self._robot.postures(arm, scene.plan.joints[rows, self._robot.columns(arm)])
             changed = np.flatnonzero(signs != signs[0])
             if len(changed):
                 stretch = int(changed[0]) - 1
