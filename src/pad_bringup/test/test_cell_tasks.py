@@ -1,5 +1,6 @@
 """Tasks of the cell beside pour: what their data say, that a script does them in physics, and what is no success."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +16,9 @@ from pad_bringup.cell.demonstrations import (
     load_demonstration,
     task_motion,
 )
-from pad_bringup.cell.goals import Goal, State, goal_of
+from pad_bringup.cell.goals import Goal, State, goal_of, mixing
 from pad_bringup.cell.objects import load_objects
+from pad_bringup.cell.scene import drink_positions, of_other_kind
 from pad_bringup.cell.scripted import scripted_run
 from pad_bringup.errors import CellError
 from pad_bringup.resources import share_directory
@@ -37,7 +39,20 @@ def end_state(task: str) -> State:
     holders = dict.fromkeys(objects.models, NOBODY)
     for arm, name in enumerate(held_objects(task)):
         holders[name] = frozenset({arm}) if motion.held[-1, arm] else NOBODY
-    return State({name: path[-1] for name, path in motion.object_poses.items()}, holders)
+    poses = {name: path[-1] for name, path in motion.object_poses.items()}
+    return State(poses, holders, *grains(task, poses, shuffled=True))
+
+
+def grains(task: str, poses: Mapping[str, np.ndarray], *, shuffled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Grains in their container as they are at the start, or shuffled; and their kinds."""
+    objects = load_objects(task)
+    if objects.drink is None:
+        return np.empty((0, 3)), np.empty(0, bool)
+    local = drink_positions(objects.models[objects.drink.container], objects.drink)
+    kinds = of_other_kind(local)
+    if shuffled:
+        local = np.random.default_rng(0).permutation(local)
+    return geometry.transform_points(poses[objects.drink.container], local), kinds
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -82,6 +97,48 @@ def test_near_misses_are_no_success(task: str, thing: str, vessel: str) -> None:
     tipped = state.poses[vessel].copy()
     tipped[:3, :3] = geometry.rotation_exp(np.array([0.5, 0.0, 0.0]))
     assert "tilted" in cause({vessel: tipped, thing: tipped @ geometry.yaw_pose(0.0, 0.0, 0.0, 0.006)})
+
+
+def test_a_bowl_that_was_only_carried_is_not_mixed() -> None:
+    objects, state = load_objects("mix_bowl"), end_state("mix_bowl")
+    goal = goal_of(TaskSpec.load("mix_bowl").success, objects)
+    points, kinds = grains("mix_bowl", state.poses, shuffled=False)
+    apart = goal.judge(replace(state, grains=points, kinds=kinds), objects.models)
+    assert not apart.success and "are mixed to 0." in apart.cause
+    beside = state.grains + [0.3, 0.0, 0.0]
+    assert "grains are not in the bowl" in goal.judge(replace(state, grains=beside), objects.models).cause
+    assert mixing(points, kinds) < 0.4 < 0.7 < mixing(state.grains, kinds) < 1.4
+
+
+def test_dipping_the_spoon_into_the_bowl_does_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = load_demonstration("mix_bowl")
+    still = shown.hands["right"].model_copy(update={"circles": None})
+    unstirred = shown.model_copy(update={"hands": {**shown.hands, "right": still}})
+    monkeypatch.setattr("pad_bringup.cell.demonstrations.load_demonstration", lambda task: unstirred)
+    cell = Cell("mix_bowl")
+    cause = scripted_run(cell, Robot(cell.profile)).outcome.cause
+    assert cause.startswith("the contents of the bowl are mixed to 0."), cause
+
+
+def test_circles_are_round_and_begin_and_end_in_the_middle() -> None:
+    circles = load_demonstration("mix_bowl").hands["right"].circles
+    stamps = np.linspace(0.0, 20.0, 2001)
+    radius = np.linalg.norm(circles.offsets(stamps), axis=1)
+    outside = (stamps <= circles.begins) | (stamps >= circles.ends)
+    assert np.all(radius[outside] == 0.0)
+    inside = (stamps > circles.begins + 1) & (stamps < circles.ends - 1)
+    np.testing.assert_allclose(radius[inside], circles.radius, atol=1e-9)
+    with pytest.raises(ValueError, match=r"circles take more than 1\.0 s"):
+        type(circles)(begins=1.0, ends=1.5, turns=2, radius=0.01)
+
+
+@pytest.mark.parametrize("count", [12, 60])
+def test_mixing_is_one_by_chance_and_nought_apart(count: int) -> None:
+    rng = np.random.default_rng(count)
+    points = rng.uniform(size=(count, 3))
+    by_chance = [mixing(points, rng.permutation(np.arange(count) < count // 3)) for _ in range(200)]
+    assert np.mean(by_chance) == pytest.approx(1.0, abs=0.05)
+    assert mixing(points + 9.0 * (np.arange(count) < count // 2)[:, None], np.arange(count) < count // 2) == 0.0
 
 
 def test_sides_are_swapped_in_half_of_the_scenes() -> None:

@@ -10,12 +10,13 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pad_augment.kinematics import RobotProfile
+from pad_augment.kinematics import Robot, RobotProfile
 from pad_bringup.cell import scene
 from pad_bringup.cell.goals import Goal, State, Verdict, goal_of
 from pad_bringup.cell.objects import DrinkModel, load_objects
 from pad_bringup.cell.outcome import Criteria, Outcome, judge
 from pad_bringup.cell.rendering import RgbdRenderer
+from pad_bringup.cell.variation import Split, Variation, draw_variation, place_distractors
 from pad_bringup.errors import CellError
 from pad_bringup.resources import named_or_path
 from pad_parse import geometry
@@ -26,7 +27,7 @@ FloatArray = NDArray[np.float64]
 Placements = Mapping[str, tuple[float, float, float]]
 
 START_OPENING = 0.10
-"""m; opening of the grippers after a reset."""
+"""m; opening of the grippers after a reset, where they open that far."""
 _SETTLE_TIME = 0.4
 _APART = 0.12
 """m between the bases of two objects in drawn placements; closer, a gripper cannot pass between them."""
@@ -36,13 +37,20 @@ _TRIES = 1000
 class Cell:
     """The simulated cell. Not thread-safe; `CameraView` lets another thread render.
 
-    Joint order: six joints of the left arm, then six of the right. Grippers: left, right.
+    Joint order: n joints of the left arm, then n of the right. Grippers: left, right.
     """
 
     def __init__(
-        self, task: str = "pour", *, profile: str | Path = "ur5e_pair", camera_size: tuple[int, int] = (640, 480)
+        self,
+        task: str = "pour",
+        *,
+        profile: str | Path = "ur5e_pair",
+        camera_size: tuple[int, int] = (640, 480),
+        variation: tuple[Split, int] | None = None,
     ) -> None:
         """task: a task that has objects in `config/objects`. profile: robot profile, name or path. camera_size: pixels.
+
+        variation: split of the paper's protocol and seed: its scene instead of the task's own.
 
         Raises:
             CellError: the cell has no such task.
@@ -58,22 +66,29 @@ class Cell:
             )
         self.profile = RobotProfile.load(named_or_path(str(profile), "config", "robots"))
         self.camera: Camera = scene.scaled_camera(camera_size)
+        arms = (self.profile.arms.left, self.profile.arms.right)
+        self._variation = Variation()
+        if variation is not None:
+            split, seed = variation
+            opening = min(arm.max_opening for arm in arms)
+            self._variation = draw_variation(split, self.objects, opening, seed)
+            self.objects = self._variation.objects or self.objects
         self.goal: Criteria | Goal
-        if "fraction_in_cup" in self.template.success:
+        if self.objects.drink is not None and self.objects.drink.target != self.objects.drink.container:
             self.goal = Criteria(**self.template.success)
         else:
             self.goal = goal_of(self.template.success, self.objects)
-        spec = scene.build_spec(task=task, description=self.profile.description, camera=self.camera)
+        spec = scene.build_spec(task=task, profile=self.profile, camera=self.camera)
         self.model: mujoco.MjModel = spec.compile()
         self.data = mujoco.MjData(self.model)
-        arms = (self.profile.arms.left, self.profile.arms.right)
         self.joint_names = [name for arm in arms for name in arm.joints]
         self.finger_names = [arm.finger_joint for arm in arms]
         self._home = np.concatenate([arm.home for arm in arms])
         self._max_opening = np.array([arm.max_opening for arm in arms])
         self._joints = self._addresses(self.joint_names)
         self._fingers = self._addresses(self.finger_names)
-        self._mimics = self._addresses([name.replace("_joint", "_mimic_joint") for name in self.finger_names])
+        mimics = [name for names in Robot(self.profile).mimic_joints for name in names]
+        self._mimics = self._addresses(mimics)
         self._joint_servos = np.array([self.model.actuator(name).id for name in self.joint_names])
         self._filters = self.model.actuator_actadr[self._joint_servos]
         self._finger_servos = np.array([self.model.actuator(name).id for name in self.finger_names])
@@ -82,18 +97,22 @@ class Cell:
         self._other_kind = np.zeros(balls, dtype=bool)
         if self.objects.drink is not None:
             container = self.objects.models[self.objects.drink.container]
-            self._other_kind = scene.drink_positions(container, self.objects.drink)[:, 1] > 0
+            self._other_kind = scene.of_other_kind(scene.drink_positions(container, self.objects.drink))
         self._bodies = {name: self.model.body(scene.body_name(name)).id for name in self.objects.models}
         self._finger_bodies = [
-            tuple(self.model.joint(name).bodyid[0] for name in (finger, finger.replace("_joint", "_mimic_joint")))
-            for finger in self.finger_names
+            tuple(self.model.joint(name).bodyid[0] for name in pair)
+            for pair in zip(self.finger_names, mimics, strict=True)
         ]
         self._surplus = 0.0
         self._view: CameraView | None = None
         self.reset()
 
-    def sample_placements(self, rng: np.random.Generator) -> dict[str, tuple[float, float, float]]:
+    def sample_placements(
+        self, rng: np.random.Generator, *, swapped: bool | None = None
+    ) -> dict[str, tuple[float, float, float]]:
         """Object -> (x, y, yaw) drawn evenly from the task's regions, none too near another; m, rad, task frame.
+
+        swapped: whether the objects change sides; None: half of the times where the task swaps sides, else never.
 
         Raises:
             CellError: the regions leave no room for the objects.
@@ -103,7 +122,7 @@ class Cell:
             places = {n: (rng.uniform(*r.x), rng.uniform(*r.y), rng.uniform(*r.yaw)) for n, r in regions.items()}
             spots = [np.array(place[:2]) for place in places.values()]
             if all(np.linalg.norm(a - b) >= _APART for a, b in combinations(spots, 2)):
-                if self.template.swap_sides and rng.uniform() < 0.5:
+                if swapped if swapped is not None else self.template.swap_sides and rng.uniform() < 0.5:
                     return {name: (x, -y, -yaw) for name, (x, y, yaw) in places.items()}
                 return places
         raise CellError(f"the regions of {self.task} never leave {_APART} m between objects; widen them")
@@ -119,7 +138,7 @@ class Cell:
 
         placements: object -> (x, y, yaw), m and rad; an object that is not given stands at its home.
         rng: shakes the drink's start a little; None: always the same.
-        joints: (12,) rad to start from instead of home.
+        joints: (2 n,) rad to start from instead of home.
 
         Raises:
             CellError: unknown object, values that are not finite, or objects that overlap.
@@ -129,15 +148,17 @@ class Cell:
         self._check(places)
         mujoco.mj_resetData(self.model, self.data)
         qpos = self.data.qpos
-        self.command(start, np.full(2, START_OPENING))
+        openings = np.minimum(START_OPENING, self._max_opening)
+        self.command(start, openings)
         self.data.act[self._filters] = start
         qpos[self._joints[0]] = start
-        qpos[self._fingers[0]] = qpos[self._mimics[0]] = START_OPENING / 2
+        qpos[self._fingers[0]] = qpos[self._mimics[0]] = openings / 2
         for name, (x, y, yaw) in places.items():
             address = self.model.joint(scene.body_name(name)).qposadr[0]
             qpos[address : address + 7] = [x, y, 0.0, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         if self.objects.drink is not None:
             self._place_drink(self.objects.drink, places[self.objects.drink.container], rng)
+        self._place_distractors(places)
         self._surplus = 0.0
         mujoco.mj_step(self.model, self.data, nstep=round(_SETTLE_TIME / scene.TIME_STEP))
         self.data.time = 0.0
@@ -146,15 +167,18 @@ class Cell:
     def command(self, q: ArrayLike, openings: ArrayLike) -> None:
         """Set the position commands that the servos follow from now on.
 
-        q: (12,) rad. openings: (2,) m between the pads, clipped to what the grippers can do.
+        q: (2 n,) rad. openings: (2,) m between the pads, clipped to what the grippers can do.
 
         Raises:
             CellError: wrong size or not finite.
         """
         joints, gaps = np.asarray(q, dtype=np.float64), np.asarray(openings, dtype=np.float64)
-        if joints.shape != (12,) or gaps.shape != (2,) or not (np.isfinite(joints).all() and np.isfinite(gaps).all()):
+        count = len(self.joint_names)
+        fits = joints.shape == (count,) and gaps.shape == (2,)
+        if not (fits and np.isfinite(joints).all() and np.isfinite(gaps).all()):
             raise CellError(
-                f"a command is 12 finite joint positions and 2 finite openings; got {joints.shape} and {gaps.shape}"
+                f"a command is {count} finite joint positions and 2 finite openings; "
+                f"got {joints.shape} and {gaps.shape}"
             )
         self.data.ctrl[self._joint_servos] = joints
         self.data.ctrl[self._finger_servos] = np.clip(gaps, 0.0, self._max_opening) / 2
@@ -176,17 +200,17 @@ class Cell:
 
     @property
     def commanded(self) -> tuple[FloatArray, FloatArray]:
-        """The commands that stand: (12,) rad and (2,) m."""
+        """The commands that stand: (2 n,) rad and (2,) m."""
         return self.data.ctrl[self._joint_servos].copy(), 2 * self.data.ctrl[self._finger_servos]
 
     @property
     def joint_positions(self) -> FloatArray:
-        """(12,) rad."""
+        """(2 n,) rad."""
         return self.data.qpos[self._joints[0]].copy()
 
     @property
     def joint_velocities(self) -> FloatArray:
-        """(12,) rad/s."""
+        """(2 n,) rad/s."""
         return self.data.qvel[self._joints[1]].copy()
 
     @property
@@ -287,6 +311,14 @@ class Cell:
                 need = sum(max(radius for _, radius in self.objects.models[n].outer) for n in (a, b))
                 if np.hypot(places[a][0] - places[b][0], places[a][1] - places[b][1]) < need:
                     raise CellError(f"{a} and {b} would stand inside each other")
+
+    def _place_distractors(self, places: Placements) -> None:
+        things = self._variation.distractors
+        rng = np.random.default_rng([len(things), 13])
+        for k, (x, y, yaw) in enumerate(place_distractors(things, self.objects, places, rng)):
+            index = self.model.body(scene.distractor_name(k)).mocapid[0]
+            self.data.mocap_pos[index] = [x, y, 0.0]
+            self.data.mocap_quat[index] = [np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
 
     def _place_drink(
         self, drink: DrinkModel, place: tuple[float, float, float], rng: np.random.Generator | None

@@ -36,7 +36,12 @@ _RETREAT = 0.12
 """m that a hand draws back once it has let go."""
 _RETREAT_TIME = 1.0
 _GRAVITY = 9.81
+_OUTWARDS = 0.5
+"""s in which a hand gets from the middle of its circles onto them, and back."""
 _POUR_HUMAN = {"cup": (0.062, -80.0, 0.17), "bottle": (0.078, 55.0, 0.17)}
+
+
+_Positive = Annotated[float, Field(gt=0)]
 
 
 class _Strict(BaseModel):
@@ -86,6 +91,31 @@ class LetGoModel(_Strict):
     height: float = 0.0
 
 
+class CirclesModel(_Strict):
+    """Level circles about the carried object's path, as in stirring.
+
+    begins, ends: s; both are still, in the middle. turns: how many, counter-clockwise seen from above. radius: m.
+    """
+
+    begins: Annotated[float, Field(ge=0)]
+    ends: Annotated[float, Field(ge=0)]
+    turns: Annotated[float, Field(gt=0)]
+    radius: _Positive
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CirclesModel:
+        if not self.ends - self.begins > 2 * _OUTWARDS:
+            raise ValueError(f"circles take more than {2 * _OUTWARDS} s; that long is the way from the middle and back")
+        return self
+
+    def offsets(self, stamps: FloatArray) -> FloatArray:
+        """(T, 2) m beside the path along x and y at `stamps` (T,) s."""
+        share = np.clip((stamps - self.begins) / (self.ends - self.begins), 0.0, 1.0)
+        out = minimum_jerk((stamps - self.begins) / _OUTWARDS) * minimum_jerk((self.ends - stamps) / _OUTWARDS)
+        angle = 2 * np.pi * self.turns * share
+        return self.radius * out[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
 class HandModel(_Strict):
     """One hand's part. grasp: the person's; gripper: the robot's."""
 
@@ -94,6 +124,7 @@ class HandModel(_Strict):
     gripper: GraspModel
     begins: Annotated[float, Field(ge=0, description="s later than usual at which the hand sets out")] = 0.0
     carry: Annotated[tuple[WaypointModel, ...], Field(min_length=1)]
+    circles: CirclesModel | None = None
     lets_go: LetGoModel | None = None
 
     @model_validator(mode="after")
@@ -103,6 +134,8 @@ class HandModel(_Strict):
             raise ValueError(
                 f"carry must begin after {self.reach.closed} s, when the hand has closed, and go on in time"
             )
+        if self.circles and self.circles.begins < self.carry[0].at:
+            raise ValueError("circles must begin after the first waypoint of carry")
         if self.lets_go and not self.lets_go.begins < self.lets_go.ends:
             raise ValueError("lets_go must begin before it ends")
         return self
@@ -211,10 +244,10 @@ def task_motion(
     phases = np.full(count, "carry", dtype="<U8")
     for arm, side in enumerate(ARMS):
         hand, reach = shown.hands[side], shown.hands[side].reach
-        keys = _keys(hand, at)
-        carried = np.where(
-            (stamps > reach.closed)[:, None, None], path_poses(smooth_path(keys, stamps), 0.0), at[hand.object]
-        )
+        path = smooth_path(_keys(hand, at), stamps)
+        if hand.circles is not None:
+            path[:, :2] += hand.circles.offsets(stamps)
+        carried = np.where((stamps > reach.closed)[:, None, None], path_poses(path, 0.0), at[hand.object])
         grasp = grasps[hand.object]
         grippers[:, arm], openings[:, arm] = grasping(
             stamps, grasp, carried, starts[arm], float(openings_before[arm]), reach

@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from pad_bringup.cell.goals import KEPT
 from pad_bringup.cell.outcome import Criteria, contained
 
 if TYPE_CHECKING:
@@ -208,14 +209,15 @@ class EpisodeWatch:
     def _look_at_drink(self, now: float) -> None:
         cell = self._cell
         drink = cell.objects.drink
-        if drink is None or not isinstance(cell.goal, Criteria):
+        if drink is None:
             return
+        to_keep = cell.goal.fraction_in_cup if isinstance(cell.goal, Criteria) else KEPT
         balls = cell.drink()
         inside = np.zeros(len(balls), dtype=bool)
         for name in (drink.container, drink.target):
             inside |= contained(balls, cell.object_pose(name), cell.objects.models[name])
         lost = ~inside & (balls[:, 2] < 3 * drink.radius)
-        if lost.sum() > (1 - cell.goal.fraction_in_cup) * len(balls):
+        if lost.sum() > (1 - to_keep) * len(balls):
             self._note(now, "spilled", "", drink.container)
 
     # -- notes

@@ -19,7 +19,8 @@ FloatArray = NDArray[np.float64]
 
 _AXIS_POINTS = 9
 _NEIGHBOURS = 5
-_KEPT = 0.9
+KEPT = 0.9
+"""Share of the grains that must still be in their vessel."""
 _OFF_TABLE = -0.02
 """m; what is lower has fallen off."""
 
@@ -148,7 +149,7 @@ def mixing(grains: FloatArray, kinds: NDArray[np.bool_]) -> float:
 
 def _not_mixed(state: State, models: Mapping[str, ObjectModel], vessel: str, least: float) -> str:
     inside = contained(state.grains, state.poses[vessel], models[vessel])
-    if inside.mean() < _KEPT:
+    if inside.mean() < KEPT:
         return f"{int((~inside).sum())} of {len(inside)} grains are not in the {vessel}"
     reached = mixing(state.grains[inside], state.kinds[inside])
     return "" if reached >= least else f"the contents of the {vessel} are mixed to {reached:.2f} only"

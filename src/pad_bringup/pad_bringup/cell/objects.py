@@ -84,10 +84,11 @@ class ObjectModel(_Strict):
 
 
 class DrinkModel(_Strict):
-    """Small balls in a vessel that stand for a liquid, or with friction for grains.
+    """Small balls in a vessel that stand for a liquid, or for grains; they have no friction.
 
     container: where they are at the start; target: where they are to be at the end. radius: m; density: kg/m^3;
-    colour: RGBA 0-1; other_colour: of those that begin on the container's y > 0 side.
+    drag: N s/m against the air, which brings grains to rest. colour: RGBA 0-1; other_colour: of those that begin on
+    the container's y > 0 side.
     """
 
     container: str
@@ -95,7 +96,7 @@ class DrinkModel(_Strict):
     count: Annotated[int, Field(gt=0, le=200)]
     radius: _Positive
     density: _Positive
-    friction: Annotated[float, Field(ge=0, le=2)] = 0.0
+    drag: _Positive = 1e-4
     colour: tuple[float, float, float, float]
     other_colour: tuple[float, float, float, float] | None = None
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from pad_augment.description import urdf_text
+from pad_augment.kinematics import ArmProfile, Robot, RobotProfile
 from pad_bringup.cell import textures
 from pad_bringup.cell.distractors import Distractor
 from pad_bringup.cell.objects import DrinkModel, ObjectModel, TaskObjects, TextureModel, load_objects
@@ -31,18 +33,25 @@ _LEFT, _RIGHT, _FIXED, _OUTSIDE, _WALL, _BALL, _SOLID = 1, 2, 4, 8, 16, 32, 64
 _VISUAL_GROUP, _COLLISION_GROUP = 1, 3
 
 _WALL_SEGMENTS = 14
-# Servos of the six joints.
-_STIFFNESS = (40000.0, 40000.0, 25000.0, 8000.0, 8000.0, 4000.0)
-_DAMPING = (400.0, 400.0, 250.0, 80.0, 80.0, 40.0)
-_EFFORT = (150.0, 150.0, 150.0, 28.0, 28.0, 28.0)
-_ARMATURE = (0.3, 0.3, 0.2, 0.05, 0.05, 0.03)
+# Servos of the UR5e's six joints: stiffness (Nm/rad), damping (Nm s/rad), effort (Nm), armature (kg m^2).
+_UR5E_SERVOS = (
+    (40000.0, 400.0, 150.0, 0.3),
+    (40000.0, 400.0, 150.0, 0.3),
+    (25000.0, 250.0, 150.0, 0.2),
+    (8000.0, 80.0, 28.0, 0.05),
+    (8000.0, 80.0, 28.0, 0.05),
+    (4000.0, 40.0, 28.0, 0.03),
+)
+# The same of any other arm, per Nm of the effort limit in its description.
+_SERVO_PER_EFFORT = (270.0, 2.7, 1.0, 0.005)
 # s. Commands come in steps of 8 ms; unfiltered, each would shake the hand enough for a held object to slip.
 _COMMAND_FILTER = 0.01
 # The finger joint's servo; both fingers share its force (N).
 _GRIPPER_FORCE, _GRIPPER_STIFFNESS, _GRIPPER_DAMPING = 60.0, 8000.0, 160.0
 # Radius (m) of the spheres that the pads touch with.
 _PAD_GRAIN = 0.004
-_UR_JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
+# What a description must have besides the arms, to stand in the cell.
+_NEEDED_LINKS = ("table_link", "camera_color_optical_frame", "left_pedestal_link", "right_pedestal_link")
 
 
 def body_name(object_name: str) -> str:
@@ -67,7 +76,7 @@ def build_spec(
     task: str = "pour",
     objects: TaskObjects | None = None,
     distractors: Sequence[Distractor] = (),
-    description: Path | None = None,
+    profile: RobotProfile | None = None,
     camera: Camera | None = None,
 ) -> mujoco.MjSpec:
     """The scene as an editable specification: table, lights, camera, objects; call `.compile()` when done adding.
@@ -79,24 +88,25 @@ def build_spec(
     task: which objects.
     objects: these instead of the task's own, for instance other instances of them.
     distractors: things that stand about: motion-captured bodies `distractor_name(k)` that robots and objects can touch.
-    description: xacro of the cell; by default the package's own.
+    profile: the robot that stands in it; by default `ur5e_pair`.
     camera: pinhole camera; its size sets the off-screen buffer. By default `config/cameras/cell.yaml`.
 
     Body names: `body_name(object)`. Camera name: `CAMERA`. Visible geometry is in group 1, colliders in group 3
     (hidden), so a skin or geom that should be seen goes into group 0 to 2.
 
     Raises:
-        CellError: unknown task, or a description that MuJoCo cannot read.
+        CellError: unknown task, or a description that MuJoCo cannot read or that is of no cell.
         pad_augment.errors.RobotError: a description that xacro cannot read.
     """
     objects = objects or load_objects(task)
     camera = camera or default_camera()
-    spec = _from_description(description or resource("description", "ur5e_pair.urdf.xacro"))
+    profile = profile or RobotProfile.load(resource("config", "robots", "ur5e_pair.yaml"))
+    spec = _from_description(profile.description)
     _set_options(spec)
     _add_surroundings(spec)
     _add_camera(spec, camera)
     if robots:
-        _equip_robots(spec)
+        _equip_robots(spec, Robot(profile))
     else:
         for arm in ARMS:
             spec.delete(spec.body(f"{arm}_pedestal_link"))
@@ -137,6 +147,13 @@ def _from_description(path: Path) -> mujoco.MjSpec:
     ElementTree.SubElement(
         extension, "compiler", discardvisual="false", fusestatic="false", balanceinertia="true", strippath="false"
     )
+    links = {link.get("name") for link in root.findall("link")}
+    missing = [name for name in _NEEDED_LINKS if name not in links]
+    if missing:
+        raise CellError(
+            f"robot description {path} has no link {missing[0]!r}; the cells sim and mock need "
+            f"{', '.join(_NEEDED_LINKS)}: see description/urdf/furniture.xacro"
+        )
     try:
         return mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
     except ValueError as error:
@@ -237,27 +254,26 @@ def _add_camera(spec: mujoco.MjSpec, camera: Camera) -> None:
     )
 
 
-def _equip_robots(spec: mujoco.MjSpec) -> None:
+def _equip_robots(spec: mujoco.MjSpec, robot: Robot) -> None:
     """Contacts, servos and coupled fingers."""
     for body in spec.bodies:
         if body.name.startswith(("left_", "right_")):
             body.gravcomp = 1.0
-    for arm, own, other in (("left", _LEFT, _RIGHT), ("right", _RIGHT, _LEFT)):
+    for index, (arm, own, other) in enumerate((("left", _LEFT, _RIGHT), ("right", _RIGHT, _LEFT))):
+        profile = robot.arms[index]
         for geom in spec.geoms:
             if geom.name.startswith(f"{arm}_") and geom.group == _COLLISION_GROUP:
                 geom.contype, geom.conaffinity = own, _FIXED | _OUTSIDE | _BALL | _SOLID | other
                 geom.friction = [0.6, 0.01, 0.001]
         for finger in (f"{arm}_finger", f"{arm}_finger_mimic"):
             _add_pad_contacts(spec, finger, own)
-        for joint, stiffness, damping, effort, armature in zip(
-            _UR_JOINTS, _STIFFNESS, _DAMPING, _EFFORT, _ARMATURE, strict=True
-        ):
-            name = f"{arm}_{joint}_joint"
+        for name, servo_of in zip(profile.joints, _servos(spec, profile), strict=True):
+            stiffness, damping, effort, armature = servo_of
             spec.joint(name).armature = armature
             servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
             servo.set_to_position(kp=stiffness, kv=damping, timeconst=_COMMAND_FILTER)
             servo.forcelimited, servo.forcerange = True, [-effort, effort]
-        finger, mimic = f"{arm}_finger_joint", f"{arm}_finger_mimic_joint"
+        finger, (mimic,) = profile.finger_joint, robot.mimic_joints[index]
         for name in (finger, mimic):
             spec.joint(name).armature = 0.05
         gripper = spec.add_actuator(name=finger, target=finger, trntype=mujoco.mjtTrn.mjTRN_JOINT)
@@ -273,6 +289,14 @@ def _equip_robots(spec: mujoco.MjSpec) -> None:
         coupling.data[:5] = [0, 1, 0, 0, 0]
         coupling.solref = [0.004, 1.0]
         coupling.solimp = [0.99, 0.999, 0.001, 0.5, 2.0]
+
+
+def _servos(spec: mujoco.MjSpec, arm: ArmProfile) -> Sequence[tuple[float, ...]]:
+    """Per joint stiffness, damping, effort and armature of its servo."""
+    if arm.ik == "ur5e":
+        return _UR5E_SERVOS
+    efforts = [spec.joint(name).actfrcrange[1] for name in arm.joints]
+    return [tuple(share * effort for share in _SERVO_PER_EFFORT) for effort in efforts]
 
 
 def _add_pad_contacts(spec: mujoco.MjSpec, finger: str, own: int) -> None:
@@ -483,15 +507,19 @@ def _add_labelled_mesh(
 
 
 def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects, drink: DrinkModel) -> None:
-    """Balls that slide without turning: a liquid's grain needs no friction either, and arches would block the neck."""
-    for k, position in enumerate(drink_positions(objects.models[drink.container], drink)):
+    """Balls that slide without friction or turning: a liquid's grain needs neither, and arches would block the neck."""
+    positions = drink_positions(objects.models[drink.container], drink)
+    for k, (position, other) in enumerate(zip(positions, of_other_kind(positions), strict=True)):
         body = spec.worldbody.add_body(name=ball_name(k))
         home = np.array([*objects.models[drink.container].home[:2], 0.0]) + position
         for axis in range(3):
             direction = [0.0, 0.0, 0.0]
             direction[axis] = 1.0
             body.add_joint(
-                name=f"{ball_name(k)}_{'xyz'[axis]}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=direction, damping=1e-4
+                name=f"{ball_name(k)}_{'xyz'[axis]}",
+                type=mujoco.mjtJoint.mjJNT_SLIDE,
+                axis=direction,
+                damping=drink.drag,
             )
         body.pos = home
         body.add_geom(
@@ -499,25 +527,30 @@ def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects, drink: DrinkModel) -> 
             type=mujoco.mjtGeom.mjGEOM_SPHERE,
             size=[drink.radius, 0, 0],
             density=drink.density,
-            rgba=drink.colour if drink.other_colour is None or position[1] <= 0 else drink.other_colour,
+            rgba=drink.other_colour if other and drink.other_colour is not None else drink.colour,
             group=_VISUAL_GROUP,
             contype=_BALL,
             conaffinity=_BALL | _WALL | _FIXED | _LEFT | _RIGHT | _SOLID,
-            condim=3 if drink.friction else 1,
-            friction=[drink.friction or 1.0, 0.005, 0.0001],
+            condim=1,
             solref=[0.008, 1.0],
         )
 
 
 def drink_positions(container: ObjectModel, drink: DrinkModel) -> np.ndarray:
     """(count, 3) m in the container's frame: balls in layers of a loose lattice, to be settled by physics."""
-    radius = container.outer[0][1] - container.wall - 1.2 * drink.radius
     pitch = 2.1 * drink.radius
-    cells = np.arange(-int(radius / pitch), int(radius / pitch) + 1) * pitch
-    layer = np.array([(x, y) for x in cells for y in cells if np.hypot(x, y) <= radius])
-    layers = -(-drink.count // len(layer))
-    heights = container.floor + drink.radius * 1.05 + np.arange(layers) * pitch
-    if heights[-1] > container.height:
-        raise CellError(f"{drink.count} balls of {drink.radius} m do not fit into the {drink.container}")
-    places = [(x, y, z) for z in heights for x, y in layer]
+    places: list[tuple[float, float, float]] = []
+    height = container.floor + 1.05 * drink.radius
+    while len(places) < drink.count:
+        if height > container.height:
+            raise CellError(f"{drink.count} balls of {drink.radius} m do not fit into the {drink.container}")
+        radius = container.radius_at(height) - container.wall - 1.2 * drink.radius
+        cells = np.arange(-int(radius / pitch), int(radius / pitch) + 1) * pitch
+        places += [(x, y, height) for x in cells for y in cells if np.hypot(x, y) <= radius]
+        height += pitch
     return np.array(places[: drink.count])
+
+
+def of_other_kind(positions: np.ndarray) -> NDArray[np.bool_]:
+    """(n,) whether a ball that begins at (n, 3) m in the container's frame is of the second kind: towards y > 0."""
+    return (positions[:, 1] > 0) | ((positions[:, 1] == 0) & (positions[:, 0] > 0))
