@@ -46,14 +46,8 @@ class ArmClearance:
         """
         root = ElementTree.fromstring(urdf_text(robot.profile.description))
         self._joints, links = _tree(root, [*robot.joint_names, *(arm.finger_joint for arm in robot.arms)])
-        self._moving = [index for index, joint in enumerate(self._joints) if joint.column >= 0]
-        moving = [self._joints[index] for index in self._moving]
-        self._columns = np.array([joint.column for joint in moving])
-        self._factors = np.array([joint.factor for joint in moving])
-        self._axes = np.array([joint.axis for joint in moving])
-        self._slides = np.array([joint.slides for joint in moving])
-        self._cross = np.array([_cross(joint.axis) for joint in moving])
-        self._tcps = [links[arm.tcp_link] for arm in robot.arms]
+        frames = self._chain()
+        self._tcps = [(frames[link], self._fixed[link]) for link in (links[arm.tcp_link] for arm in robot.arms)]
         owners, ends, radii = [], [], []
         for link in root.findall("link"):
             if link.get("name") in _SURROUNDINGS:
@@ -65,16 +59,55 @@ class ArmClearance:
                 radii.append(radius)
         if not owners:
             raise ConfigError(f"{robot.profile.description} has no primitive collision shapes to keep apart")
-        self._owners = np.array(owners)
-        self._ends = np.array(ends)  # (C, 2, 3) in the link's frame
+        fixed = self._fixed[owners]
+        in_frame = np.array(ends) @ fixed[:, :3, :3].swapaxes(1, 2) + fixed[:, None, :3, 3]
+        self._frames = np.array(frames)[owners]
+        self._ends = np.ascontiguousarray(in_frame.swapaxes(1, 2))  # (C, 3, 2) in the frame of `_frames`
         self._radii = np.array(radii)
-        self._reach = 0.5 * np.linalg.norm(self._ends[:, 0] - self._ends[:, 1], axis=1)
-        self._first, self._second = self._pairs(links, robot)
-        arms = _arms(self._joints, len(robot.joint_names) // 2)[self._owners]
-        same = arms[self._first] == arms[self._second]
-        self._required = np.where(same, within_arm, between_arms)
+        first, second = self._pairs(owners, links, robot)
+        arms = _arms(self._joints, len(robot.joint_names) // 2)[owners]
+        required = np.where(arms[first] == arms[second], within_arm, between_arms)
+        reach = 0.5 * np.linalg.norm(in_frame[:, 0] - in_frame[:, 1], axis=1) + self._radii
+        self._apart = required + self._radii[first] + self._radii[second]  # of axes: what a pair has to keep
+        self._pair, self._flat = (first, second), first * len(owners) + second
+        self._near = required + reach[first] + reach[second]  # of middles: when a pair has to be looked at
 
-    def _pairs(self, links: dict[str, int], robot: Robot) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def _chain(self) -> list[int]:
+        """Ready the kinematics; per link the frame that it is fixed in: 0 the task frame, else 1 + a moving joint.
+
+        A moving joint's frame in its parent's is `turn[0] + sin(q) turn[1] + (1 - cos(q)) turn[2]` (Rodrigues' formula),
+        with `turn` multiplied by what is fixed before the joint, and `q` its angle.
+        """
+        frames: list[int] = []
+        self._fixed = np.tile(np.eye(4), (len(self._joints), 1, 1))  # link in its frame
+        moving: list[_Joint] = []
+        parents, before, depths = [], [], [0]
+        for index, joint in enumerate(self._joints):
+            parent = 0 if joint.parent < 0 else frames[joint.parent]
+            place = joint.fixed if joint.parent < 0 else self._fixed[joint.parent] @ joint.fixed
+            if joint.column < 0:
+                frames.append(parent)
+                self._fixed[index] = place
+                continue
+            moving.append(joint)
+            parents.append(parent)
+            before.append(place)
+            depths.append(depths[parent] + 1)
+            frames.append(len(moving))
+        self._columns = np.array([joint.column for joint in moving])
+        self._factors = np.array([[joint.factor] for joint in moving])
+        self._slides = np.array([joint.slides for joint in moving])[:, None]
+        axes = np.array([joint.axis for joint in moving])
+        cross = np.array([_cross(axis) for axis in axes])
+        rotations, self._origins = np.array(before)[:, :3, :3], np.array(before)[:, None, :3, 3]
+        self._turn = np.stack([rotations, rotations @ cross, rotations @ cross @ cross])[:, :, None]
+        self._slide = np.einsum("jab,jb->ja", rotations, axes)[:, None]
+        levels = [np.flatnonzero(np.array(depths[1:]) == depth) for depth in range(1, max(depths) + 1)]
+        self._levels = [(level, np.array(parents)[level]) for level in levels]
+        return frames
+
+    @staticmethod
+    def _pairs(owners: list[int], links: dict[str, int], robot: Robot) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Indices of the capsules that are kept apart: those of two links that could meet."""
         srdf = ElementTree.fromstring(robot.profile.srdf.read_text(encoding="utf-8"))
         allowed = {
@@ -83,50 +116,50 @@ class ArmClearance:
         }
         pairs = [
             (a, b)
-            for a in range(len(self._owners))
-            for b in range(a + 1, len(self._owners))
-            if self._owners[a] != self._owners[b] and frozenset((self._owners[a], self._owners[b])) not in allowed
+            for a in range(len(owners))
+            for b in range(a + 1, len(owners))
+            if owners[a] != owners[b] and frozenset((owners[a], owners[b])) not in allowed
         ]
         first, second = np.array(pairs, np.intp).T
         return first, second
 
     def poses(self, commands: Array) -> Array:
-        """Poses (L, K, 4, 4) of all links in the task frame, for commands (K, D): joints rad, then openings m."""
-        amounts = (commands[:, self._columns] * self._factors).T  # (J, K)
-        turns = np.where(self._slides[:, None], 0.0, amounts)
-        sine, cosine = np.sin(turns)[..., None, None], np.cos(turns)[..., None, None]
-        cross = self._cross[:, None]
+        """Poses (1 + J, K, 4, 4) of the task frame and of all J moving links in it.
+
+        commands: (K, D) joints rad, then openings m.
+        """
+        amounts = (commands[:, self._columns]).T * self._factors  # (J, K)
+        turns = np.where(self._slides, 0.0, amounts)[..., None, None]
         motions = np.zeros((*amounts.shape, 4, 4))
-        motions[..., :3, :3] = np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)  # Rodrigues' formula
-        motions[..., :3, 3] = np.where(self._slides[:, None], amounts, 0.0)[..., None] * self._axes[:, None]
+        motions[..., :3, :3] = self._turn[0] + np.sin(turns) * self._turn[1] + (1 - np.cos(turns)) * self._turn[2]
+        motions[..., :3, 3] = self._origins + np.where(self._slides, amounts, 0.0)[..., None] * self._slide
         motions[..., 3, 3] = 1.0
-        out = np.empty((len(self._joints), len(commands), 4, 4))
-        of_link = dict(zip(self._moving, motions, strict=True))
-        for index, joint in enumerate(self._joints):
-            pose = joint.fixed if joint.parent < 0 else out[joint.parent] @ joint.fixed
-            out[index] = pose @ of_link[index] if index in of_link else pose
+        out = np.empty((1 + len(amounts), len(commands), 4, 4))
+        out[0] = np.eye(4)
+        for level, parents in self._levels:
+            out[1 + level] = out[parents] @ motions[level]
         return out
 
     def tcps(self, poses: Array) -> Array:
-        """(K, 2, 3) m, where the TCPs are."""
-        return np.stack([poses[tcp, :, :3, 3] for tcp in self._tcps], axis=1)
+        """(K, 2, 3) m, where the TCPs are; poses: see `poses`."""
+        return np.stack([poses[frame, :, :3] @ fixed[:, 3] for frame, fixed in self._tcps], axis=1)
 
     def room(self, poses: Array, within: float = 0.1) -> Array:
         """(K,) m, how much farther apart links are than they have to be, at the closest; at most `within`.
 
-        Below 0 a declared distance is not kept.
+        Below 0 a declared distance is not kept. poses: see `poses`.
         """
-        frames = poses[self._owners]  # (C, K, 4, 4)
-        ends = np.einsum("ckij,cej->ckei", frames[..., :3, :3], self._ends) + frames[:, :, None, :3, 3]
-        middles = 0.5 * (ends[:, :, 0] + ends[:, :, 1])
-        a, b = self._first, self._second
-        apart = middles[a] - middles[b]
-        limit = within + self._required + (self._reach + self._radii)[a] + (self._reach + self._radii)[b]
-        near, at = np.nonzero(np.einsum("pki,pki->pk", apart, apart) < limit[:, None] ** 2)
+        frames = poses[self._frames]  # (C, K, 4, 4)
+        ends = (frames[..., :3, :3] @ self._ends[:, None] + frames[..., :3, 3:]).swapaxes(2, 3)  # (C, K, 2, 3)
+        middles = (0.5 * (ends[:, :, 0] + ends[:, :, 1])).swapaxes(0, 1)
+        squares = np.einsum("kci,kci->kc", middles, middles)
+        a, b = self._pair
+        products = (middles @ middles.swapaxes(1, 2)).reshape(len(squares), -1)
+        apart = squares.take(a, axis=1) + squares.take(b, axis=1) - 2 * products.take(self._flat, axis=1)
+        at, pair = divmod(np.flatnonzero(apart < np.square(within + self._near)), len(a))
         out = np.full(poses.shape[1], within)
-        if len(near):
-            a, b = a[near], b[near]
-            gap = _segment_distance(ends[a, at], ends[b, at]) - self._radii[a] - self._radii[b] - self._required[near]
+        if len(at):
+            gap = _segment_distance(ends[a[pair], at], ends[b[pair], at]) - self._apart[pair]
             np.minimum.at(out, at, gap)
         return out
 
@@ -235,10 +268,14 @@ def _segment_distance(first: Array, second: Array) -> Array:
     b, c, f = np.einsum("mi,mi->m", d1, d2), np.einsum("mi,mi->m", d1, r), np.einsum("mi,mi->m", d2, r)
     a, e = np.maximum(a, 1e-12), np.maximum(e, 1e-12)
     denominator = a * e - b * b
-    parallel = denominator < 1e-12
-    s = np.where(parallel, 0.0, np.clip((b * f - c * e) / np.where(parallel, 1.0, denominator), 0.0, 1.0))
+    s = np.where(denominator < 1e-12, 0.0, _within_one((b * f - c * e) / np.maximum(denominator, 1e-12)))
     t = (b * s + f) / e
-    s = np.where(t < 0, np.clip(-c / a, 0.0, 1.0), np.where(t > 1, np.clip((b - c) / a, 0.0, 1.0), s))
-    t = np.clip(t, 0.0, 1.0)
-    gap = r + s[:, None] * d1 - t[:, None] * d2
+    inside = _within_one(t)
+    s = np.where(t == inside, s, _within_one((b * inside - c) / a))  # beyond an end: the point nearest to that end
+    gap = r + s[:, None] * d1 - inside[:, None] * d2
     return np.sqrt(np.einsum("mi,mi->m", gap, gap))
+
+
+def _within_one(values: Array) -> Array:
+    """Clipped to 0 to 1, without the overhead of numpy's own."""
+    return np.minimum(np.maximum(values, 0.0), 1.0)

@@ -73,7 +73,6 @@ class FakeWorld(Node):
         self.create_subscription(SafetyState, "/pad/safety", self.safety.append, qos.STATUS)
         self.joint_states = self.create_publisher(JointState, "/joint_states", qos.JOINT_STATES)
         self.keypoints = self.create_publisher(KeypointArray, "/pad/keypoints", qos.LATEST)
-        self.joint_chunks = self.create_publisher(JointTrajectory, "/pad/joint_chunk", qos.LATEST)
         self.create_timer(0.008, self._publish_joints)
         self.create_timer(1 / 15, self._publish_keypoints)
         self.points = policy_toy.ToyWorld(np.random.default_rng(0)).keypoints()
@@ -193,8 +192,15 @@ def test_the_arms_follow_the_policy_through_the_gate(robot: Robot, policy: Path)
         broken = JointTrajectory(joint_names=chunk.joint_names, points=chunk.points)
         broken.header.stamp = world.get_clock().now().to_msg()
         broken.points[0].positions[0] = float("nan")
-        world.joint_chunks.publish(broken)
-        assert graph.spin(3, lambda: world.safety[-1].rejected_chunks >= 1)
+        rival = world.create_publisher(JointTrajectory, "/pad/joint_chunk", qos.LATEST)
+        assert graph.spin(20, lambda: graph.state() == SafetyState.STOPPED)
+        assert "2 nodes publish /pad/joint_chunk: " in world.safety[-1].cause
+        rival.publish(broken)
+        assert graph.spin(20, lambda: world.safety[-1].rejected_chunks >= 1)
+        assert not graph.call(SetBool, "/pad/enable", SetBool.Request(data=True)).success
+        world.destroy_publisher(rival)
+        assert graph.spin(20, lambda: graph.call(SetBool, "/pad/enable", SetBool.Request(data=True)).success)
+        assert graph.spin(20, lambda: graph.state() == SafetyState.RUNNING), world.safety[-1].cause
 
         assert graph.call(Trigger, "/pad/stop", Trigger.Request()).success
         assert graph.spin(2, lambda: graph.state() == SafetyState.STOPPED)

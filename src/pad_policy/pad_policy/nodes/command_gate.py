@@ -28,6 +28,7 @@ from pad_policy.nodes import conversions
 from pad_policy.robot_limits import command_joint_names, gate_limits
 from pad_policy.safety import CommandGate, GateState, SafetyReport
 
+_CHUNKS = "/pad/joint_chunk"
 _PERIOD = 0.008
 _REPORT_EVERY = 0.1
 _NUMBERS = {  # name: default, least, most, description
@@ -94,7 +95,7 @@ class CommandGateNode(Node):
         self._preview = self.create_publisher(JointState, "/pad/preview", qos.LATEST)
         self._safety = self.create_publisher(SafetyState, "/pad/safety", qos.STATUS)
         self.create_subscription(KeypointArray, "/pad/keypoints", self._on_keypoints, qos.LATEST)
-        self.create_subscription(JointTrajectory, "/pad/joint_chunk", self._on_chunk, qos.LATEST)
+        self.create_subscription(JointTrajectory, _CHUNKS, self._on_chunk, qos.LATEST)
         self.create_subscription(JointState, "/joint_states", self._on_joint_states, qos.JOINT_STATES)
         self.create_service(SetBool, "/pad/enable", self._on_enable)
         self.create_service(Trigger, "/pad/stop", self._on_stop)
@@ -157,13 +158,23 @@ class CommandGateNode(Node):
         if request.data:
             now = self._now()
             self._gate.tick(now, self._measured)
-            problem = self._gate.enable(now)
+            problem = self._rivals() or self._gate.enable(now)
             response.success, response.message = not problem, problem or "enabled: waiting for a chunk"
         else:
             self._gate.disable()
             response.success, response.message = True, "disabled"
         self.get_logger().info(response.message)
         return response
+
+    def _rivals(self) -> str:
+        """Why the chunks cannot be trusted: more than one node publishes them; an empty string if one does or none."""
+        if self.count_publishers(_CHUNKS) < 2:
+            return ""
+        # By name: a node that was started again after a crash is still listed with its predecessor for a while.
+        nodes = {f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in self.get_publishers_info_by_topic(_CHUNKS)}
+        if len(nodes) < 2:
+            return ""
+        return f"{len(nodes)} nodes publish {_CHUNKS}: {', '.join(sorted(nodes))}; stop all but one"
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.stop("stopped by /pad/stop; call /pad/enable to go on")
@@ -185,6 +196,9 @@ class CommandGateNode(Node):
         changed = output.report.state != self._state
         if changed or not 0 <= now - self._reported < _REPORT_EVERY:
             self._reported, self._state = now, output.report.state
+            if self._state in (GateState.RUNNING, GateState.HOLDING) and (rivals := self._rivals()):
+                self._gate.stop(rivals)
+                self.get_logger().error(rivals)
             self._safety.publish(self._safety_message(now, output.report))
 
     def _command(self, joints: NDArray[np.floating], openings: NDArray[np.floating]) -> None:
