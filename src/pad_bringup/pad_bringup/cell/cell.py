@@ -16,6 +16,7 @@ from pad_bringup.cell.goals import Goal, State, Verdict, goal_of
 from pad_bringup.cell.objects import DrinkModel, load_objects
 from pad_bringup.cell.outcome import Criteria, Outcome, judge
 from pad_bringup.cell.rendering import RgbdRenderer
+from pad_bringup.cell.variation import Split, Variation, draw_variation, place_distractors
 from pad_bringup.errors import CellError
 from pad_bringup.resources import named_or_path
 from pad_parse import geometry
@@ -40,9 +41,16 @@ class Cell:
     """
 
     def __init__(
-        self, task: str = "pour", *, profile: str | Path = "ur5e_pair", camera_size: tuple[int, int] = (640, 480)
+        self,
+        task: str = "pour",
+        *,
+        profile: str | Path = "ur5e_pair",
+        camera_size: tuple[int, int] = (640, 480),
+        variation: tuple[Split, int] | None = None,
     ) -> None:
         """task: a task that has objects in `config/objects`. profile: robot profile, name or path. camera_size: pixels.
+
+        variation: split of the paper's protocol and seed: its scene instead of the task's own.
 
         Raises:
             CellError: the cell has no such task.
@@ -58,15 +66,21 @@ class Cell:
             )
         self.profile = RobotProfile.load(named_or_path(str(profile), "config", "robots"))
         self.camera: Camera = scene.scaled_camera(camera_size)
+        arms = (self.profile.arms.left, self.profile.arms.right)
+        self._variation = Variation()
+        if variation is not None:
+            split, seed = variation
+            opening = min(arm.max_opening for arm in arms)
+            self._variation = draw_variation(split, self.objects, opening, seed)
+            self.objects = self._variation.objects or self.objects
         self.goal: Criteria | Goal
-        if "fraction_in_cup" in self.template.success:
+        if self.objects.drink is not None and self.objects.drink.target != self.objects.drink.container:
             self.goal = Criteria(**self.template.success)
         else:
             self.goal = goal_of(self.template.success, self.objects)
         spec = scene.build_spec(task=task, profile=self.profile, camera=self.camera)
         self.model: mujoco.MjModel = spec.compile()
         self.data = mujoco.MjData(self.model)
-        arms = (self.profile.arms.left, self.profile.arms.right)
         self.joint_names = [name for arm in arms for name in arm.joints]
         self.finger_names = [arm.finger_joint for arm in arms]
         self._home = np.concatenate([arm.home for arm in arms])
@@ -83,7 +97,7 @@ class Cell:
         self._other_kind = np.zeros(balls, dtype=bool)
         if self.objects.drink is not None:
             container = self.objects.models[self.objects.drink.container]
-            self._other_kind = scene.drink_positions(container, self.objects.drink)[:, 1] > 0
+            self._other_kind = scene.of_other_kind(scene.drink_positions(container, self.objects.drink))
         self._bodies = {name: self.model.body(scene.body_name(name)).id for name in self.objects.models}
         self._finger_bodies = [
             tuple(self.model.joint(name).bodyid[0] for name in pair)
@@ -93,8 +107,12 @@ class Cell:
         self._view: CameraView | None = None
         self.reset()
 
-    def sample_placements(self, rng: np.random.Generator) -> dict[str, tuple[float, float, float]]:
+    def sample_placements(
+        self, rng: np.random.Generator, *, swapped: bool | None = None
+    ) -> dict[str, tuple[float, float, float]]:
         """Object -> (x, y, yaw) drawn evenly from the task's regions, none too near another; m, rad, task frame.
+
+        swapped: whether the objects change sides; None: half of the times where the task swaps sides, else never.
 
         Raises:
             CellError: the regions leave no room for the objects.
@@ -104,7 +122,7 @@ class Cell:
             places = {n: (rng.uniform(*r.x), rng.uniform(*r.y), rng.uniform(*r.yaw)) for n, r in regions.items()}
             spots = [np.array(place[:2]) for place in places.values()]
             if all(np.linalg.norm(a - b) >= _APART for a, b in combinations(spots, 2)):
-                if self.template.swap_sides and rng.uniform() < 0.5:
+                if swapped if swapped is not None else self.template.swap_sides and rng.uniform() < 0.5:
                     return {name: (x, -y, -yaw) for name, (x, y, yaw) in places.items()}
                 return places
         raise CellError(f"the regions of {self.task} never leave {_APART} m between objects; widen them")
@@ -140,6 +158,7 @@ class Cell:
             qpos[address : address + 7] = [x, y, 0.0, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         if self.objects.drink is not None:
             self._place_drink(self.objects.drink, places[self.objects.drink.container], rng)
+        self._place_distractors(places)
         self._surplus = 0.0
         mujoco.mj_step(self.model, self.data, nstep=round(_SETTLE_TIME / scene.TIME_STEP))
         self.data.time = 0.0
@@ -292,6 +311,14 @@ class Cell:
                 need = sum(max(radius for _, radius in self.objects.models[n].outer) for n in (a, b))
                 if np.hypot(places[a][0] - places[b][0], places[a][1] - places[b][1]) < need:
                     raise CellError(f"{a} and {b} would stand inside each other")
+
+    def _place_distractors(self, places: Placements) -> None:
+        things = self._variation.distractors
+        rng = np.random.default_rng([len(things), 13])
+        for k, (x, y, yaw) in enumerate(place_distractors(things, self.objects, places, rng)):
+            index = self.model.body(scene.distractor_name(k)).mocapid[0]
+            self.data.mocap_pos[index] = [x, y, 0.0]
+            self.data.mocap_quat[index] = [np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
 
     def _place_drink(
         self, drink: DrinkModel, place: tuple[float, float, float], rng: np.random.Generator | None

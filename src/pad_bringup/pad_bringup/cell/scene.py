@@ -12,6 +12,7 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from pad_augment.description import urdf_text
 from pad_augment.kinematics import ArmProfile, Robot, RobotProfile
@@ -506,15 +507,19 @@ def _add_labelled_mesh(
 
 
 def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects, drink: DrinkModel) -> None:
-    """Balls that slide without turning: a liquid's grain needs no friction either, and arches would block the neck."""
-    for k, position in enumerate(drink_positions(objects.models[drink.container], drink)):
+    """Balls that slide without friction or turning: a liquid's grain needs neither, and arches would block the neck."""
+    positions = drink_positions(objects.models[drink.container], drink)
+    for k, (position, other) in enumerate(zip(positions, of_other_kind(positions), strict=True)):
         body = spec.worldbody.add_body(name=ball_name(k))
         home = np.array([*objects.models[drink.container].home[:2], 0.0]) + position
         for axis in range(3):
             direction = [0.0, 0.0, 0.0]
             direction[axis] = 1.0
             body.add_joint(
-                name=f"{ball_name(k)}_{'xyz'[axis]}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=direction, damping=1e-4
+                name=f"{ball_name(k)}_{'xyz'[axis]}",
+                type=mujoco.mjtJoint.mjJNT_SLIDE,
+                axis=direction,
+                damping=drink.drag,
             )
         body.pos = home
         body.add_geom(
@@ -522,25 +527,30 @@ def _add_drink(spec: mujoco.MjSpec, objects: TaskObjects, drink: DrinkModel) -> 
             type=mujoco.mjtGeom.mjGEOM_SPHERE,
             size=[drink.radius, 0, 0],
             density=drink.density,
-            rgba=drink.colour if drink.other_colour is None or position[1] <= 0 else drink.other_colour,
+            rgba=drink.other_colour if other and drink.other_colour is not None else drink.colour,
             group=_VISUAL_GROUP,
             contype=_BALL,
             conaffinity=_BALL | _WALL | _FIXED | _LEFT | _RIGHT | _SOLID,
-            condim=3 if drink.friction else 1,
-            friction=[drink.friction or 1.0, 0.005, 0.0001],
+            condim=1,
             solref=[0.008, 1.0],
         )
 
 
 def drink_positions(container: ObjectModel, drink: DrinkModel) -> np.ndarray:
     """(count, 3) m in the container's frame: balls in layers of a loose lattice, to be settled by physics."""
-    radius = container.outer[0][1] - container.wall - 1.2 * drink.radius
     pitch = 2.1 * drink.radius
-    cells = np.arange(-int(radius / pitch), int(radius / pitch) + 1) * pitch
-    layer = np.array([(x, y) for x in cells for y in cells if np.hypot(x, y) <= radius])
-    layers = -(-drink.count // len(layer))
-    heights = container.floor + drink.radius * 1.05 + np.arange(layers) * pitch
-    if heights[-1] > container.height:
-        raise CellError(f"{drink.count} balls of {drink.radius} m do not fit into the {drink.container}")
-    places = [(x, y, z) for z in heights for x, y in layer]
+    places: list[tuple[float, float, float]] = []
+    height = container.floor + 1.05 * drink.radius
+    while len(places) < drink.count:
+        if height > container.height:
+            raise CellError(f"{drink.count} balls of {drink.radius} m do not fit into the {drink.container}")
+        radius = container.radius_at(height) - container.wall - 1.2 * drink.radius
+        cells = np.arange(-int(radius / pitch), int(radius / pitch) + 1) * pitch
+        places += [(x, y, height) for x in cells for y in cells if np.hypot(x, y) <= radius]
+        height += pitch
     return np.array(places[: drink.count])
+
+
+def of_other_kind(positions: np.ndarray) -> NDArray[np.bool_]:
+    """(n,) whether a ball that begins at (n, 3) m in the container's frame is of the second kind: towards y > 0."""
+    return (positions[:, 1] > 0) | ((positions[:, 1] == 0) & (positions[:, 0] > 0))

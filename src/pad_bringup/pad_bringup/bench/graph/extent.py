@@ -26,6 +26,7 @@ class Extent(BaseModel):
     rates_s: float = Field(300.0, gt=0, description="s in which commands are counted")
     trials: int = Field(10, ge=1, description="stops, and holds for each cause")
     soak_s: float = Field(1800.0, gt=0, description="s of the soak")
+    faults: tuple[str, ...] = Field((), description="faults to inject, by name, with commas between; none: all")
 
     @classmethod
     def of(cls, settings: BenchSettings) -> Extent:
@@ -34,14 +35,14 @@ class Extent(BaseModel):
         Raises:
             BenchError: an assignment is wrong.
         """
-        chosen: dict[str, str | float] = {}
+        chosen: dict[str, str | float | list[str]] = {}
         if settings.quick:
             chosen = {"chunks": 1000, "starts": 1, "latency_s": 8.0, "rates_s": 8.0, "trials": 1, "soak_s": 40.0}
         for text in settings.assignments:
             name, equals, value = text.partition("=")
             if not equals:
                 raise BenchError(f"{text!r} is no NAME=VALUE; known names: {', '.join(cls.model_fields)}")
-            chosen[name.strip()] = value.strip()
+            chosen[name.strip()] = value.split(",") if name.strip() == "faults" else value.strip()
         try:
             return cls.model_validate(chosen)
         except ValidationError as error:

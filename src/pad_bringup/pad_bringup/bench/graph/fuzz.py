@@ -3,8 +3,7 @@
 One in ten chunks is broken: NaN, infinite or huge numbers, wrong names, order or shape, old, future or repeated stamps.
 The others are random walks of joint targets, from gentle to impossible, some in the middle of each other. After each
 chunk come one to three ticks, mostly on time, some early or late; now and then a stop, and an enable after it.
-Every emitted command is judged: position, the means of velocity, acceleration and jerk between ticks (divided
-differences), and for one tick in `_GUARDED` the TCPs' boxes and the links' distances.
+Every emitted command is judged; see `judge`.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_bringup.bench.benchmark import BenchSettings
 from pad_bringup.bench.graph.extent import Extent
+from pad_bringup.bench.graph.judge import Bounds, Judge
 from pad_bringup.resources import named_or_path
 from pad_policy.chunking import JointChunk
 from pad_policy.clearance import ArmClearance
@@ -27,12 +27,12 @@ from pad_policy.environment import JointMeasurement
 from pad_policy.errors import ChunkError
 from pad_policy.guard import MotionGuard, Workspace
 from pad_policy.robot_limits import command_joint_names, gate_limits
-from pad_policy.safety import CommandGate, GateState, GateTiming
+from pad_policy.safety import CommandGate, GateLimits, GateState, GateTiming
 
 KEYS = ("fuzzed", "violations")
 
 _EPISODE = 500  # chunks after which a new gate is made
-_GUARDED = 4
+_BETWEEN, _WITHIN = 0.01, 0.003  # m
 _PERIOD = 0.008
 _BOXES = Workspace(np.tile([-0.6, -0.8, 0.0], (2, 1)), np.tile([0.6, 0.8, 0.9], (2, 1)))
 
@@ -59,18 +59,18 @@ def fuzz(seed: tuple[int, int], chunks: int = _EPISODE) -> tuple[int, str]:
     rng = np.random.default_rng(seed)
     robot = Robot(RobotProfile.load(named_or_path("ur5e_pair", "config", "robots")))
     names, limits = command_joint_names(robot), gate_limits(robot)
-    guard = MotionGuard(_BOXES, ArmClearance(robot))
+    guard = MotionGuard(_BOXES, ArmClearance(robot, between_arms=_BETWEEN, within_arm=_WITHIN))
     gate = CommandGate(names, limits, GateTiming(largest_start=10.0), guard)
     start = np.concatenate([robot.home.ravel(), [0.1, 0.1]])
     now, position = 1.0, start
     gate.tick(now, JointMeasurement(now, start[:12], start[12:]))
     gate.enable(now)
     times, emitted = [now], [start]
+    judge = Judge(robot, bounds_of(limits))
     violations: list[str] = []
 
-    def judge() -> None:
-        for what in _violations(np.array(times), np.array(emitted), limits, guard):
-            violations.append(f"seed {seed}: {what}")
+    def look() -> None:
+        violations.extend(f"seed {seed}: {what}" for what in judge.violations(np.array(times), np.array(emitted)))
 
     for _ in range(chunks):
         try:
@@ -88,28 +88,20 @@ def fuzz(seed: tuple[int, int], chunks: int = _EPISODE) -> tuple[int, str]:
             times.append(now)
             emitted.append(position)
             if out.report.state == GateState.STOPPED and not gate.enable(now):
-                judge()  # it begins anew, at rest
+                look()  # it begins anew, at rest
                 times, emitted = [now], [position]
-    judge()
+    look()
     return len(violations), violations[0] if violations else ""
 
 
-def _violations(times: Array, emitted: Array, limits: object, guard: MotionGuard) -> list[str]:
-    found = []
-    lower, upper = limits.lower, limits.upper  # type: ignore[attr-defined]
-    found += ["position"] * int(((emitted < lower - 1e-9) | (emitted > upper + 1e-9)).any(axis=1).sum())
-    derivative = emitted
-    for order, name in enumerate(("velocity", "acceleration", "jerk"), start=1):
-        if len(times) <= order:
-            break
-        span = (times[order:] - times[:-order])[:, None]
-        derivative = order * np.diff(derivative, axis=0) / span
-        bound = getattr(limits, name) * (1 + 1e-3) + 1e-3
-        found += [name] * int((np.abs(derivative) > bound).any(axis=1).sum())
-    seen = guard.look(emitted[::_GUARDED], exact=True)
-    found += ["workspace"] * int((seen.outside > 0).any(axis=1).sum())
-    found += ["distance"] * int((seen.room < 0).sum())
-    return found
+def bounds_of(limits: GateLimits) -> Bounds:
+    """What the gate was told to keep, as the judge wants it."""
+    return Bounds(
+        **{name: getattr(limits, name) for name in ("lower", "upper", "velocity", "acceleration", "jerk")},
+        boxes=np.stack([_BOXES.lower, _BOXES.upper], axis=1),
+        between_arms=_BETWEEN,
+        within_arm=_WITHIN,
+    )
 
 
 def _chunk(rng: np.random.Generator, names: list[str], now: float, position: Array) -> JointChunk:

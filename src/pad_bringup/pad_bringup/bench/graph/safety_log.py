@@ -97,7 +97,7 @@ class SafetyLog:
             names.POLICY_NODE: (self.chunks, GateTiming().chunk_overrun),
             names.SIM_CELL: (self.joint_states, GateTiming().joint_state_timeout),
         }[node]
-        return allowed + max(stamp for stamp, left in inputs if left <= before)
+        return allowed + [stamp for stamp, left in inputs if left <= before][-1]
 
     def came_to_rest(self, since: float) -> float | None:
         """s of this machine's clock from which on all commands that came were alike; None without a command."""

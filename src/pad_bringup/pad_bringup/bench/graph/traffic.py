@@ -16,6 +16,7 @@ from pad_bringup.message_schemas import message_class
 from pad_bringup.names import TOPIC_TYPES
 
 _DEPTH = 2000  # messages that may wait for this process
+_JUMP = 2.0  # s of the cell's clock between two messages of it
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,22 @@ class Traffic:
 
 
 class ClockMap:
-    """When the cell's clock showed what."""
+    """When the cell's clock showed what. jumped: s of this machine's clock, when it jumped last."""
 
     def __init__(self) -> None:
+        self.jumped = float("nan")
         self._stamps: list[float] = []
         self._left: list[float] = []
         self._lock = threading.Lock()
 
     def take(self, passage: Passage) -> None:
-        """A message of /clock."""
+        """A message of /clock. When it goes back, what it showed before is forgotten."""
         with self._lock:
+            if self._stamps and abs(passage.stamp - self._stamps[-1]) > _JUMP:
+                self.jumped = passage.left
+            if self._stamps and passage.stamp <= self._stamps[-1]:
+                self._stamps.clear()
+                self._left.clear()
             self._stamps.append(passage.stamp)
             self._left.append(passage.left)
 
