@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ _LEANING = 2.0
 """k above, 1 / (m or rad): a third of the distance to the posture is left after half of one."""
 _DAMPING = 1e-2
 """Share of the error that is kept as damping: none is left at the solution, so that convergence is quadratic there."""
+
+_NEARLY_BACK = -0.9
+"""Cosine of a turn that is nearly half a one."""
 
 
 class Obstruction(Enum):
@@ -50,15 +54,33 @@ class SerialChain:
     def pose_and_jacobian(self, q: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Pose (B, 4, 4) of the chain's end and its derivative (B, 6, n), m and rad in the root's axes, at q (B, n)."""
         count = len(self.axes)
+        moves = self._moves(q)
         pose = np.broadcast_to(self.fixed[0], (len(q), 4, 4))
         origins, directions = np.empty((2, len(q), count, 3))
         for i, axis in enumerate(self.axes):
             origins[:, i], directions[:, i] = pose[:, :3, 3], pose[:, :3, :3] @ axis
-            pose = (
-                pose @ geometry.make_pose(geometry.rotation_exp(q[:, i, None] * axis), np.zeros(3)) @ self.fixed[i + 1]
-            )
-        linear = np.cross(directions, pose[:, None, :3, 3] - origins)
-        return pose, np.swapaxes(np.concatenate([linear, directions], axis=-1), -1, -2)
+            pose = pose @ moves[:, i]
+        lever = pose[:, None, :3, 3] - origins
+        jacobian = np.empty((len(q), 6, count))
+        for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
+            jacobian[:, i] = directions[..., j] * lever[..., k] - directions[..., k] * lever[..., j]
+            jacobian[:, 3 + i] = directions[..., i]
+        return pose, jacobian
+
+    def _moves(self, q: FloatArray) -> FloatArray:
+        """(B, n, 4, 4) from before each joint to before the next: its turn (Rodrigues' formula), then what is fixed."""
+        sine, cosine = np.sin(q)[..., None, None], np.cos(q)[..., None, None]
+        still, first, second = self._turning
+        return np.asarray(still + sine * first + (1 - cosine) * second)
+
+    @cached_property
+    def _turning(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Three times (n, 4, 4): `_moves` at zero, and what sine and 1 - cosine of the joints are multiplied by."""
+        cross = np.zeros((len(self.axes), 4, 4))
+        for matrix, (x, y, z) in zip(cross, self.axes, strict=True):
+            matrix[:3, :3] = [[0, -z, y], [z, 0, -x], [-y, x, 0]]
+        after = self.fixed[1:]
+        return after, cross @ after, cross @ cross @ after
 
 
 def follow_paths(
@@ -126,8 +148,16 @@ def _reach(chain: SerialChain, targets: FloatArray, start: FloatArray) -> tuple[
 
 def _error(poses: FloatArray, targets: FloatArray) -> FloatArray:
     """(B, 6) m and rad from poses (B, 4, 4) to targets, in the root's axes."""
-    turn = geometry.rotation_log(targets[:, :3, :3] @ np.swapaxes(poses[:, :3, :3], -1, -2))
-    return np.concatenate([targets[:, :3, 3] - poses[:, :3, 3], turn], axis=-1)
+    turn = targets[:, :3, :3] @ np.swapaxes(poses[:, :3, :3], -1, -2)
+    axis = 0.5 * (turn[:, [2, 0, 1], [1, 2, 0]] - turn[:, [1, 2, 0], [2, 0, 1]])
+    sine, cosine = np.linalg.norm(axis, axis=1), 0.5 * (np.trace(turn, axis1=1, axis2=2) - 1.0)
+    error = np.empty((len(poses), 6))
+    error[:, :3] = targets[:, :3, 3] - poses[:, :3, 3]
+    error[:, 3:] = axis * (np.arctan2(sine, cosine) / np.maximum(sine, 1e-12))[:, None]
+    back = cosine < _NEARLY_BACK  # the axis is not seen in the sines there
+    if back.any():
+        error[back, 3:] = geometry.rotation_log(turn[back])
+    return error
 
 
 def _reach_leaning(
