@@ -16,9 +16,10 @@ from pad_bringup.cell.goals import Goal, State, Verdict, goal_of
 from pad_bringup.cell.objects import DrinkModel, load_objects
 from pad_bringup.cell.outcome import Criteria, Outcome, judge
 from pad_bringup.cell.rendering import RgbdRenderer
-from pad_bringup.cell.variation import Split, Variation, draw_variation, place_distractors
+from pad_bringup.cell.variation import Variation, draw_variation, place_distractors
 from pad_bringup.errors import CellError
 from pad_bringup.resources import named_or_path
+from pad_bringup.splits import Split
 from pad_parse import geometry
 from pad_parse.camera import Camera
 from pad_parse.task import TaskSpec
@@ -78,7 +79,13 @@ class Cell:
             self.goal = Criteria(**self.template.success)
         else:
             self.goal = goal_of(self.template.success, self.objects)
-        spec = scene.build_spec(task=task, profile=self.profile, camera=self.camera)
+        spec = scene.build_spec(
+            objects=self.objects,
+            distractors=self._variation.distractors,
+            profile=self.profile,
+            camera=self.camera,
+        )
+        self._variation.apply(spec)
         self.model: mujoco.MjModel = spec.compile()
         self.data = mujoco.MjData(self.model)
         self.joint_names = [name for arm in arms for name in arm.joints]

@@ -9,6 +9,7 @@ import numpy as np
 
 from pad_bringup.cell.cell import Cell
 from pad_bringup.errors import CellError
+from pad_bringup.splits import Split
 
 DEFAULT_LAG = 0.03
 """s; about what a position-controlled arm of this size has."""
@@ -27,6 +28,7 @@ class MockCell(Cell):
         *,
         profile: str | Path = "ur5e_pair",
         camera_size: tuple[int, int] = (640, 480),
+        variation: tuple[Split, int] | None = None,
         lag: float = DEFAULT_LAG,
     ) -> None:
         """lag: time constant in s; the rest as `Cell`.
@@ -37,7 +39,7 @@ class MockCell(Cell):
         """
         if not (np.isfinite(lag) and lag > 0):
             raise CellError(f"the lag must be above 0 s; got {lag}")
-        super().__init__(task, profile=profile, camera_size=camera_size)
+        super().__init__(task, profile=profile, camera_size=camera_size, variation=variation)
         self._lag = lag
         arms = (self.profile.arms.left, self.profile.arms.right)
         self._speeds = np.concatenate([arm.velocity_limits for arm in arms])
