@@ -75,7 +75,7 @@ class ArmClearance:
     def _chain(self) -> list[int]:
         """Ready the kinematics; per link the frame that it is fixed in: 0 the task frame, else 1 + a moving joint.
 
-        A moving joint's frame in its parent's is `turn[0] + sin(q) turn[1] + (1 - cos(q)) turn[2]` (Rodrigues' formula),
+        A moving joint turns by `turn[0] + sin(q) turn[1] + (1 - cos(q)) turn[2]` in its parent (Rodrigues' formula),
         with `turn` multiplied by what is fixed before the joint, and `q` its angle.
         """
         frames: list[int] = []

@@ -26,6 +26,7 @@ Array = NDArray[np.floating[Any]]
 _MOMENTS = 5
 #: m of room from which on the arms slow down towards each other, and the slowest that this makes them
 _SLOW_ROOM, _SLOWEST = 0.02, 0.1
+_BEAT = 0.008  # s that are taken to have passed when the clock goes back
 _FULLY = 0.995  # share of a limit from which on it counts as reached
 
 
@@ -320,9 +321,11 @@ class CommandGate:
             if self._health is not None:
                 self._health.forget()
             if self._motion is not None:
-                self._motion.path = None
-                self._motion.state = AxisState.resting(self._motion.state.position)
-                self._motion.time = now
+                self._motion.path = None  # brake
+                self._motion.time = now - _BEAT
+            if self._state == GateState.RUNNING:
+                self._state, self._cause = GateState.HOLDING, "the clock has gone back: waiting for a chunk"
+                self._counters.stale_holds += 1
         self._now = now
 
     # -- the beat ---------------------------------------------------------------------------------------------

@@ -205,12 +205,21 @@ def test_stop_latches_until_enabled() -> None:
 
 def test_a_clock_that_goes_back_forgets_old_stamps() -> None:
     gate = enabled_gate()
-    gate.accept(chunk(0.0), 0.01)
+    gate.accept(chunk(0.0, np.linspace(0.05, 0.8, 8)[:, None] * np.ones(12)), 0.01)
     run(gate, 0.01, 0.5)
-    out = gate.tick(0.1, measurement(0.1))
-    assert out.report.state == GateState.RUNNING or out.joints is not None
-    gate.accept(chunk(0.1), 0.11)
-    assert run(gate, 0.11, 0.2)[-1] == GateState.RUNNING
+    times, commands = [], []
+    for k in range(60):  # in real time; the gate's clock is put back by 0.4 s in the middle
+        now = 0.508 + k * PERIOD - (0.4 if k >= 20 else 0.0)
+        out = gate.tick(now, measurement(now))
+        times.append(k * PERIOD)
+        commands.append(np.concatenate([out.joints, out.openings]))
+        assert out.report.state == (GateState.RUNNING if k < 20 else GateState.HOLDING)
+    assert "the clock has gone back" in out.report.cause
+    assert np.abs(commands[19] - commands[18]).max() > 1e-3, "the arms must have been under way"
+    assert_within_limits(times, commands)
+    np.testing.assert_allclose(commands[-1], commands[-5])
+    gate.accept(chunk(0.42, np.tile(commands[-1][:12], (8, 1))), 0.43)
+    assert run(gate, 0.43, 0.5)[-1] == GateState.RUNNING
 
 
 def test_limits_are_checked() -> None:

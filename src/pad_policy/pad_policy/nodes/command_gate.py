@@ -83,6 +83,7 @@ class CommandGateNode(Node):
         self._points: dict[int, NDArray[np.float64]] = {}
         self._measured: JointMeasurement | None = None
         self._reported, self._state = float("-inf"), GateState.IDLE
+        self._beat, self._pauses = float("-inf"), 0
         sides = ("left", "right")
         self._arm_commands = [
             self.create_publisher(Float64MultiArray, f"/{side}_forward_position_controller/commands", qos.COMMAND)
@@ -185,6 +186,13 @@ class CommandGateNode(Node):
     def _on_timer(self) -> None:
         now = self._now()
         output = self._gate.tick(now, self._measured)
+        if output.report.pauses > self._pauses:
+            self.get_logger().warn(
+                f"no beat for {now - self._beat:.2f} s, because the machine is too busy or the clock has jumped; the "
+                "arms have waited at the last command",
+                throttle_duration_sec=1.0,
+            )
+        self._beat, self._pauses = now, output.report.pauses
         if output.joints is not None and output.openings is not None:
             if self._dry_run:
                 preview = JointState(name=[*self._arm_joints, *self._finger_joints])
