@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "policy": ("inference", "curve", "ablations", "baselines", "vision"),
     "aloha": ("transfer_cube",),
     "graph": ("graph_up", "camera_to_command", "hold_stop", "rates", "soak", "fuzz"),
+    "faults": ("running_graph",),
 }
 
 Say = Callable[[str], None]
