@@ -11,7 +11,8 @@ from pad_parse.demonstration import Demonstration, KeypointState
 from pad_parse.task import TaskSpec
 
 BRINGUP = Path(__file__).parents[2] / "pad_bringup"
-PROFILE = BRINGUP / "config" / "robots" / "ur5e_pair.yaml"
+ROBOTS = BRINGUP / "config" / "robots"
+PROFILE = ROBOTS / "ur5e_pair.yaml"
 TASK = BRINGUP / "tasks" / "pour.yaml"
 RATE = 30.0
 OBJECTS = ("cup", "bottle")  # of the left and the right hand
@@ -19,9 +20,9 @@ START = {"bottle": geometry.yaw_pose(0.0, -0.18, 0.0), "cup": geometry.yaw_pose(
 SIZE = {"bottle": (0.032, 0.19, 0.075), "cup": (0.040, 0.10, 0.05)}  # radius, height, height of the grasp; m
 
 
-def robot() -> Robot:
-    """The cell's own pair of arms."""
-    return Robot(RobotProfile.load(PROFILE))
+def robot(name: str = "ur5e_pair") -> Robot:
+    """A pair of arms by the name of its profile; by default the cell's own."""
+    return Robot(RobotProfile.load(ROBOTS / f"{name}.yaml"))
 
 
 def grasp(arm: int, height: float) -> np.ndarray:

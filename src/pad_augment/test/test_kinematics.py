@@ -6,9 +6,12 @@ import numpy as np
 import pour_scene
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pad_augment.errors import IkError, JointLimitError, RobotError
 from pad_augment.kinematics import Robot, RobotProfile
+from pad_parse import geometry
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,10 @@ def test_home_is_within_limits_and_both_arms_mirror_their_poses(robot: Robot) ->
         ({"arms.left.joints": ["a"] * 6}, "not the description's|is not in the profile"),
         ({"arms.right.tcp_link": "nothing"}, "no link 'nothing'"),
         ({"description": "missing.xacro"}, "does not exist"),
+        ({"arms.left.home": [0.0] * 7}, "home has 7 values for 6 joints"),
+        ({"arms.right.jerk_limits": [1.0]}, "jerk_limits has 1 values for 6 joints"),
+        ({"arms.right.velocity_limits": [0.0] * 6}, "velocity_limits must be positive"),
+        ({"arms.left.finger_joint": "thumb"}, "no joint 'thumb'"),
     ],
 )
 def test_a_wrong_profile_is_refused_in_one_line(tmp_path: Path, change: dict, message: str) -> None:
@@ -121,3 +128,57 @@ def test_a_posture_changes_where_elbow_or_wrist_are_straight() -> None:
             assert np.prod(robot.postures(arm, q)) == -1.0
         turned = home + np.array([1.0, 0, 0, 0, 0, 2.0])  # about the pedestal and about the tool: the same posture
         assert robot.postures(arm, turned) == robot.postures(arm, home)
+
+
+def test_seven_joints_have_one_posture() -> None:
+    robot = pour_scene.robot("franka_pair")
+    q = np.random.default_rng(0).uniform(robot.lower_limits[0], robot.upper_limits[0], (20, 7))
+    np.testing.assert_array_equal(robot.postures(0, q), 1.0)
+
+
+SEVEN = pour_scene.robot("franka_pair")
+
+
+@given(
+    arm=st.integers(0, 1),
+    shift=st.tuples(*[st.floats(-0.12, 0.12)] * 3),
+    turn=st.tuples(*[st.floats(-0.3, 0.3)] * 3),
+)
+@settings(max_examples=15)
+def test_seven_joints_go_one_way(arm: int, shift: tuple, turn: tuple) -> None:
+    """Poses are reached within the limits, rest is rest, and the way does not depend on its number of steps."""
+    start = SEVEN.fk(arm, SEVEN.home[arm])
+    goal = geometry.make_pose(geometry.rotation_exp(np.array(turn)) @ start[:3, :3], start[:3, 3] + shift)
+    ends = []
+    for count in (15, 60):
+        poses = geometry.interpolate_pose(start, goal, np.r_[np.linspace(0, 1, count), np.ones(3)])
+        path = SEVEN.ik_path(arm, poses)
+        np.testing.assert_allclose(SEVEN.fk(arm, path), poses, atol=1e-5)
+        assert ((path >= SEVEN.lower_limits[arm]) & (path <= SEVEN.upper_limits[arm])).all()
+        np.testing.assert_array_equal(path[-3:], path[-4:-1])
+        ends.append(path[-1])
+    np.testing.assert_allclose(ends[0], ends[1], atol=0.02)
+
+
+@pytest.mark.parametrize("arm", [0, 1])
+def test_the_seventh_joint_leans_towards_home(arm: int) -> None:
+    """Elbows that stood apart come together while the hand goes to and fro, and the hand does not notice."""
+    aside = SEVEN.home[arm] + np.array([0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0])
+    there = SEVEN.fk(arm, aside)
+    poses = np.repeat(there[None], 81, axis=0)
+    poses[:, 0, 3] += 0.1 * np.sin(np.linspace(0, 8 * np.pi, 81))
+    paths = [SEVEN.ik_path(arm, poses, first) for first in (aside, SEVEN.ik(arm, there))]
+    before, after = (np.linalg.norm(paths[0][k] - paths[1][k]) for k in (0, -1))
+    assert before > 0.1 and after < 0.1 * before
+    for path in paths:
+        np.testing.assert_allclose(SEVEN.fk(arm, path), poses, atol=1e-5)
+
+
+def test_a_seventh_joint_at_its_limit_stays_there_and_the_hand_goes_on() -> None:
+    robot = pour_scene.robot("franka_pair")
+    robot.lower_limits[0, 2] = lowest = robot.home[0, 2] - 0.05
+    poses = np.repeat(robot.fk(0, robot.home[0])[None], 20, axis=0)
+    poses[:, 1, 3] += np.linspace(0.0, -0.15, 20)
+    free, held = SEVEN.ik_path(0, poses), robot.ik_path(0, poses)
+    np.testing.assert_allclose(robot.fk(0, held), poses, atol=1e-5)
+    assert (held[:, 2] >= lowest).all() and (free[:, 2] < lowest - 0.05).any()

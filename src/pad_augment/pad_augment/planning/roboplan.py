@@ -22,6 +22,8 @@ FloatArray = NDArray[np.float64]
 _SEARCH_STEP = 0.05
 _LARGEST_TREE = 2000
 _SHORTCUTS = 100
+_SEARCHES = 4
+"""For arms of seven joints: two of three shortened ways graze what they go round. Of six, one way is looked for."""
 _BOTH = "both_arms"
 _GROUPS = ("left_arm", "right_arm")
 _EXTENSION = "roboplan.rrt._rrt_ext"
@@ -60,8 +62,10 @@ class RoboplanPlanner(ProvingPlanner):
         steps: int,
         rng: np.random.Generator,
     ) -> Iterator[FloatArray]:
-        path = self._search(start, goal, openings, rng)
-        if path is not None:
+        for _ in range(_SEARCHES if self._robot.redundant else 1):
+            path = self._search(start, goal, openings, rng)
+            if path is None:
+                return
             yield self._timed(path, steps, rounded=True)
             yield self._timed(path, steps)
 
