@@ -471,14 +471,22 @@ def distill(
 def evaluate(
     policy: Annotated[Path, typer.Argument(help="Policy folder.")],
     mode: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="state: true keypoints with a tracker's errors; vision: through the camera; both as fast "
-            "as it goes. graph: the node graph in real time."
+            "as it goes. graph: the node graph in real time. Without it state, with --protocol vision."
         ),
-    ] = "state",
+    ] = None,
     episodes: Annotated[int, typer.Option(help="Placements to try.")] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of the first placement.", min=0)] = 1000,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="paper: unseen placements, other objects, other surroundings; beside the paper's figures."),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="--protocol: trials of each split.", min=1)] = 12,
+    graph: Annotated[bool, typer.Option("--graph", help="The same as --mode graph.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the first placement; without it 1000, with --protocol 2000.", min=0)
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes (state, vision); 0: one per core.", min=0)] = 0,
     disturb: Annotated[
         bool, typer.Option("--disturb", help="An object is moved 10 cm by hand while the arms reach for it.")
@@ -501,18 +509,48 @@ def evaluate(
     """Roll a policy out in the cell: success with its interval, and why episodes failed."""
     from typing import cast
 
+    from pad_bringup.errors import EvaluationError
     from pad_bringup.evaluation.baselines import Baseline
-    from pad_bringup.evaluation.evaluate import EvaluationOptions
+    from pad_bringup.evaluation.evaluate import FIRST_UNSEEN, EvaluationOptions
     from pad_bringup.evaluation.evaluate import evaluate as run
+    from pad_bringup.evaluation.protocol import FIRST_TRIAL, PROTOCOLS, ProtocolOptions, evaluate_by_protocol
     from pad_bringup.evaluation.result import Mode
     from pad_bringup.progress import StageProgress
 
+    if graph and mode not in (None, "graph"):
+        raise EvaluationError(f"--graph and --mode {mode} exclude each other")
+    mode = "graph" if graph else mode
+    cores = workers or len(os.sched_getaffinity(0))
+    if protocol is not None:
+        if protocol not in PROTOCOLS:
+            raise EvaluationError(f"there is no protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
+        if disturb or baseline:
+            raise EvaluationError("--protocol goes with neither --disturb nor --baseline")
+        with StageProgress() as progress:
+            table = evaluate_by_protocol(
+                ProtocolOptions(
+                    policy,
+                    trials=trials,
+                    mode=cast(Mode, mode or "vision"),
+                    seed=FIRST_TRIAL if seed is None else seed,
+                    workers=cores,
+                    robot=robot,
+                    time_limit=time_limit,
+                    clips=clips,
+                    demonstration=demonstration,
+                ),
+                progress,
+            )
+        if out is not None:
+            table.save(out)
+        _result(table.model_dump(mode="json"), as_json, table.table())
+        return
     options = EvaluationOptions(
         policy,
-        mode=cast(Mode, mode),
+        mode=cast(Mode, mode or "state"),
         episodes=episodes,
-        seed=seed,
-        workers=workers or len(os.sched_getaffinity(0)),
+        seed=FIRST_UNSEEN if seed is None else seed,
+        workers=cores,
         robot=robot,
         time_limit=time_limit,
         disturbed=disturb,

@@ -19,9 +19,10 @@ from std_srvs.srv import SetBool, Trigger
 
 from pad_bringup import names
 from pad_bringup.errors import EpisodeError
+from pad_bringup.losses import Losses
 from pad_bringup.session import Session
 from pad_bringup.success import EpisodeResult
-from pad_msgs.msg import CellOutcome, SafetyState
+from pad_msgs.msg import CellOutcome, KeypointArray, SafetyState
 from pad_msgs.srv import LocaliseKeypoints, ResetCell
 from pad_parse import qos
 from pad_parse.recording.images import colour_image, stamp_seconds
@@ -94,11 +95,13 @@ class EpisodeRunner:
         self._outcome: CellOutcome | None = None
         self._outcome_at = 0.0
         self._safety: SafetyState | None = None
+        self._losses: Losses | None = None  # while an episode runs
         self._frames: list[tuple[float, NDArray[np.uint8]]] = []  # (simulated stamp, image)
         self._next_frame: float | None = None  # simulated stamp from which the next image is kept; None: keep none
         node = session.node
         node.create_subscription(CellOutcome, names.CELL_OUTCOME, self._on_outcome, qos.LATEST)
         node.create_subscription(SafetyState, names.SAFETY, self._on_safety, qos.LATEST)
+        node.create_subscription(KeypointArray, names.KEYPOINTS, self._on_keypoints, qos.LATEST)
         node.create_subscription(Image, names.COLOR_IMAGE, self._on_image, qos.CAMERA)
         self._reset = node.create_client(ResetCell, names.CELL_RESET)
         self._localise = node.create_client(LocaliseKeypoints, names.LOCALISE_KEYPOINTS)
@@ -119,13 +122,14 @@ class EpisodeRunner:
             wall = time.monotonic() - begin
             return EpisodeResult(seed, False, f"not localised: {failure}", 0.0, wall, objects=objects), Clip(1.0, [])
         with self._lock:
-            self._frames, self._next_frame = [], 0.0
+            self._frames, self._next_frame, self._losses = [], 0.0, Losses()
         before = self._counts()
         outcome, seconds, success = self._watch(seed)
         self._switch_gate(False)
         self._policy(Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE)
         with self._lock:
             frames, self._frames, self._next_frame = self._frames, [], None
+            losses, self._losses = self._losses, None
         result = EpisodeResult(
             seed=seed,
             success=success,
@@ -135,6 +139,7 @@ class EpisodeRunner:
             fraction_in_cup=float(outcome.fraction_in_cup),
             objects=objects,
             interventions={name: count - before.get(name, 0) for name, count in self._counts().items()},
+            longest_loss=None if losses is None else losses.longest,
         )
         return result, _clip(frames)
 
@@ -245,6 +250,12 @@ class EpisodeRunner:
     def _on_safety(self, message: SafetyState) -> None:
         with self._lock:
             self._safety = message
+
+    def _on_keypoints(self, message: KeypointArray) -> None:
+        states = np.array([point.state for point in message.keypoints], np.uint8)
+        with self._lock:
+            if self._losses is not None and len(states):
+                self._losses.see(stamp_seconds(message.header), states)
 
     def _on_image(self, message: Image) -> None:
         stamp = stamp_seconds(message.header)

@@ -8,6 +8,7 @@ from enum import Enum
 from pad_augment.planning import PLANNERS
 from pad_bringup.errors import GraphError
 from pad_bringup.graph_types import Argument
+from pad_bringup.splits import SPLITS
 from pad_parse.task import known_tasks
 
 
@@ -84,6 +85,15 @@ _DECLARED: tuple[tuple[tuple[Use, ...], Argument], ...] = (
     ((Use.PARSE, Use.REPLAY), Argument("rate", "1.0", "Recorded seconds per real second.")),
     ((Use.PARSE, Use.REPLAY), Argument("loop", "false", "Whether the recording starts again at its end.", _SWITCH)),
     (_MOVES, Argument("seed", "0", "cell sim, mock: seed of the first placement.")),
+    (
+        _MOVES,
+        Argument(
+            "split",
+            "none",
+            "cell sim, mock: what is new in each episode's scene, as in the paper's protocol; none: nothing.",
+            ("none", *SPLITS),
+        ),
+    ),
     (_MOVES, Argument("camera_rate", "15.0", "cell sim, mock: frames per simulated second of the camera.")),
     (
         _SEES,

@@ -83,6 +83,7 @@ class Common:
                 "task": self.given["task"],
                 "robot": self.robot,
                 "seed": whole(self.given, "seed", 0),
+                "split": self.given["split"],
                 "camera_rate": positive(self.given, "camera_rate"),
             },
             on_exit=OnExit.SHUTDOWN,
@@ -112,7 +113,13 @@ class Common:
         return self._entry(
             names.KEYPOINT_TRACKER,
             "pad_parse",
-            {"task": self.given["task"], "reference": demonstration, "calibration": calibration, **self._clock},
+            {
+                "task": self.given["task"],
+                "reference": demonstration,
+                "calibration": calibration,
+                "other_instances": self.given.get("split") == "object",
+                **self._clock,
+            },
             on_exit=OnExit.RESTART,
             services=(names.LOCALISE_KEYPOINTS,),
             topics=(names.KEYPOINTS,),

@@ -23,6 +23,7 @@ class EpisodeResult:
         fraction_in_cup: share of the drink in the cup at the end, 0 to 1.
         objects: name -> (x, y, yaw) of the start, metres and radians in the task frame.
         interventions: name -> how often the command gate changed or refused something.
+        longest_loss: s for which a keypoint was lost without a break, at the most; None: no keypoints were seen.
     """
 
     seed: int
@@ -33,6 +34,7 @@ class EpisodeResult:
     fraction_in_cup: float = 0.0
     objects: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     interventions: dict[str, int] = field(default_factory=dict)
+    longest_loss: float | None = None
 
 
 @dataclass(frozen=True)

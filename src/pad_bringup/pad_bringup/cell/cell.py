@@ -321,11 +321,12 @@ class Cell:
 
     def _place_distractors(self, places: Placements) -> None:
         things = self._variation.distractors
-        rng = np.random.default_rng([len(things), 13])
+        rng = np.random.default_rng([self._variation.seed, 13])
         for k, (x, y, yaw) in enumerate(place_distractors(things, self.objects, places, rng)):
-            index = self.model.body(scene.distractor_name(k)).mocapid[0]
-            self.data.mocap_pos[index] = [x, y, 0.0]
-            self.data.mocap_quat[index] = [np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+            body = self.model.body(scene.distractor_name(k))
+            # In the model, where every camera view finds it, and in this state.
+            body.pos, body.quat = [x, y, 0.0], [np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+            self.data.mocap_pos[body.mocapid[0]], self.data.mocap_quat[body.mocapid[0]] = body.pos, body.quat
 
     def _place_drink(
         self, drink: DrinkModel, place: tuple[float, float, float], rng: np.random.Generator | None
@@ -347,11 +348,15 @@ class CameraView:
     def __init__(self, model: mujoco.MjModel, camera: Camera) -> None:
         self._model = model
         self._data = mujoco.MjData(model)
+        self._standing = np.flatnonzero(model.body_mocapid >= 0)
         self._renderer = RgbdRenderer(model, scene.CAMERA, camera.width, camera.height)
 
     def render(self, qpos: FloatArray) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Colour (H, W, 3) uint8 RGB and depth (H, W) float32 in m of the state with positions `qpos` (nq,)."""
         self._data.qpos[:] = qpos
+        places = self._model.body_mocapid[self._standing]
+        self._data.mocap_pos[places] = self._model.body_pos[self._standing]
+        self._data.mocap_quat[places] = self._model.body_quat[self._standing]
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         return self._renderer.render(self._data)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pad_bringup.cell.cell import Cell
 from pad_bringup.cell.disturbance import MovedObject
 from pad_bringup.cell.failure import EpisodeWatch
+from pad_bringup.losses import Losses
 from pad_parse.demonstration import Demonstration, KeypointState
 from pad_parse.following import start_following
 from pad_parse.localisation import CONFIDENCE_LIMIT, KeypointLocaliser
@@ -48,14 +49,25 @@ class CellEnvironment:
     Nothing moves while the policy thinks. Everything random follows from the seed of `reset`.
     """
 
-    def __init__(self, cell: Cell, errors: TrackerErrors | None = None, *, disturbed: bool = False) -> None:
-        """errors: of the observed keypoints. disturbed: whether a hand moves an object while the arms reach for it."""
+    def __init__(
+        self,
+        cell: Cell,
+        errors: TrackerErrors | None = None,
+        *,
+        disturbed: bool = False,
+        both_sides: bool = False,
+    ) -> None:
+        """errors: of the observed keypoints. disturbed: whether a hand moves an object while the arms reach for it.
+
+        both_sides: whether the objects change sides at every odd seed.
+        """
         self.cell = cell
         self.task = cell.task
         self.keypoint_names: Sequence[str] = cell.objects.keypoint_names
         self.keypoint_groups: Sequence[str] = cell.objects.keypoint_groups
         self._errors = errors or TrackerErrors()
         self._disturbed = disturbed
+        self._both_sides = both_sides
         self._hand: MovedObject | None = None
         self._watch = EpisodeWatch(cell)
         self._rng = np.random.default_rng(0)
@@ -64,7 +76,9 @@ class CellEnvironment:
     def reset(self, seed: int) -> None:
         """Robots at home, objects where `seed` says, the drink in its container."""
         self._rng = np.random.default_rng([seed, 3])
-        self.cell.reset(self.cell.sample_placements(np.random.default_rng(seed)), np.random.default_rng(seed))
+        swapped = seed % 2 == 1 if self._both_sides else None
+        places = self.cell.sample_placements(np.random.default_rng(seed), swapped=swapped)
+        self.cell.reset(places, np.random.default_rng(seed))
         self._watch.reset()
         self._hand = MovedObject(self.cell, np.random.default_rng([seed, 5])) if self._disturbed else None
         owners = self.cell.objects.keypoint_objects
@@ -94,6 +108,15 @@ class CellEnvironment:
         states = np.where(lost, KeypointState.LOST, KeypointState.VISIBLE).astype(np.uint8)
         return KeypointObservation(self.cell.time, points, states)
 
+    def image(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB; what the camera sees, for people."""
+        return self.cell.render()[0]
+
+    @property
+    def longest_loss(self) -> float | None:
+        """s for which a point was lost without a break in this episode, at the most; None where nothing is tracked."""
+        return None
+
     def outcome(self) -> EpisodeVerdict:
         """The verdict as things stand now."""
         now = self.cell.outcome()
@@ -105,23 +128,36 @@ class CellEnvironment:
 
 
 class VisionEnvironment(CellEnvironment):
-    """The same cell through its camera: images at `CAMERA_RATE`, localisation, tracker and lifting as in the graph.
+    """The same cell through its camera: images at its rate, localisation, tracker and lifting as in the graph.
 
     Images and their depth are as the camera's topics carry them: 8 bit colour, millimetres.
     """
 
     def __init__(
-        self, cell: Cell, demonstration: Demonstration, localiser: KeypointLocaliser, *, disturbed: bool = False
+        self,
+        cell: Cell,
+        demonstration: Demonstration,
+        localiser: KeypointLocaliser,
+        *,
+        disturbed: bool = False,
+        both_sides: bool = False,
+        camera_rate: float = CAMERA_RATE,
     ) -> None:
-        """demonstration: whose keypoints are looked for. localiser: finds them in the first image."""
-        super().__init__(cell, disturbed=disturbed)
+        """demonstration: whose keypoints are looked for. localiser: finds them in the first image.
+
+        camera_rate: images per simulated second.
+        """
+        super().__init__(cell, disturbed=disturbed, both_sides=both_sides)
+        self._camera_rate = camera_rate
         self.keypoint_names = demonstration.keypoint_names
         self.keypoint_groups = demonstration.keypoint_groups
         self._demonstration = demonstration
         self._localiser = localiser
         self._tracker: ObjectTracker | None = None
         self._frame: KeypointFrame | None = None
+        self._image: NDArray[np.uint8] | None = None
         self._images = 0
+        self._losses = Losses()
 
     def reset(self, seed: int) -> None:
         """A new scene, and the keypoints found in its first image.
@@ -131,6 +167,7 @@ class VisionEnvironment(CellEnvironment):
         """
         super().reset(seed)
         self._tracker = self._frame = None
+        self._losses = Losses()
         rgb, depth = self._picture()
         found = start_following(
             self._localiser, self._demonstration, self.cell.camera, rgb, depth, self.cell.time, CONFIDENCE_LIMIT
@@ -142,10 +179,11 @@ class VisionEnvironment(CellEnvironment):
     ) -> JointMeasurement:
         """Command, let `seconds` pass and measure; an image that falls due is tracked."""
         measured = super().advance(joints, openings, seconds)
-        if self._tracker is not None and measured.stamp >= self._images / CAMERA_RATE:
+        if self._tracker is not None and measured.stamp >= self._images / self._camera_rate:
             self._images += 1
             rgb, depth = self._picture()
             self._frame = self._tracker.step(rgb, depth, measured.stamp)
+            self._losses.see(self._frame.stamp, self._frame.states)
         return measured
 
     def observe_keypoints(self) -> KeypointObservation:
@@ -153,6 +191,17 @@ class VisionEnvironment(CellEnvironment):
         assert self._frame is not None
         return KeypointObservation(self._frame.stamp, self._frame.points_in_task, self._frame.states)
 
+    def image(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB; the newest image."""
+        assert self._image is not None
+        return self._image
+
+    @property
+    def longest_loss(self) -> float | None:
+        """s for which a point was lost without a break in this episode, at the most."""
+        return self._losses.longest
+
     def _picture(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         rgb, depth = self.cell.render()
+        self._image = rgb
         return rgb, np.rint(depth * 1000.0).clip(0, 65535).astype(np.float32) / np.float32(1000.0)

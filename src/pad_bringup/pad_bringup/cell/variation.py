@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pad_bringup.cell import scene, textures
-from pad_bringup.cell.distractors import AREA, Distractor, draw_distractors
+from pad_bringup.cell.distractors import Distractor, draw_distractors
 from pad_bringup.cell.instances import another_instance
 from pad_bringup.cell.objects import ObjectModel, TaskObjects
 from pad_bringup.errors import CellError
 from pad_bringup.splits import SPLITS, Split
 
 DISTRACTORS = 3
-_CLEARANCE = 0.09
+_CLEARANCE = 0.07
 """m between a distractor and an object, or the straight way between two objects: room for a gripper."""
-_BEHIND, _ASIDE = -0.02, 0.30
-"""m: nearer to the robots than this x nothing stands, except further out than this y: the arms reach over it."""
+AREA = ((0.04, 0.30), (-0.40, 0.40))
+"""m: where distractors stand, x and y in the task frame: on the camera's side; the arms reach in from the others."""
 _TRIES = 500
 _FINGERS = 0.012
 """m of a gripper's widest opening that stay free around what it could take before, with the play of two fingers."""
@@ -41,6 +41,7 @@ class Variation:
         distractors: what stands about.
         table: (H, W, 3) uint8 RGB picture of the table's top; None: as always.
         light: factor (3,) RGB of every lamp, and `turn`: rad by which their directions are turned about z.
+        seed: what it was drawn from.
     """
 
     objects: TaskObjects | None = None
@@ -48,6 +49,7 @@ class Variation:
     table: NDArray[np.uint8] | None = None
     light: tuple[float, float, float] = (1.0, 1.0, 1.0)
     turn: float = 0.0
+    seed: int = 0
 
     def apply(self, spec: mujoco.MjSpec) -> None:
         """Change table and light of a scene made by `scene.build_spec`."""
@@ -84,6 +86,7 @@ def draw_variation(split: Split, objects: TaskObjects, max_opening: float, seed:
             table=_table(rng),
             light=(red, green, blue),
             turn=float(rng.uniform(-np.pi, np.pi)),
+            seed=seed,
         )
     raise CellError(f"there is no split {split!r}; there are: {', '.join(SPLITS)}")
 
@@ -105,8 +108,6 @@ def place_distractors(
     for thing in things:
         for _ in range(_TRIES):
             here = np.array([rng.uniform(*AREA[0]), rng.uniform(*AREA[1])])
-            if here[0] < _BEHIND and abs(here[1]) < _ASIDE:
-                continue
             free = all(
                 _to_segment(here, spots[a], spots[b]) > thing.radius + max(radii[a], radii[b]) + _CLEARANCE
                 for a in range(len(spots))

@@ -62,7 +62,7 @@ def evaluate(options: EvaluationOptions, progress: StageProgress) -> Evaluation:
     options = _checked(options)
     bundle = PolicyBundle.load(options.policy)
     if options.mode != "state" and options.demonstration is None:
-        options = replace(options, demonstration=_remembered(bundle.task.name, options.policy, progress))
+        options = replace(options, demonstration=demonstration_of(bundle.task.name, options.policy, progress))
     with progress.stage("evaluate") as update:
 
         def report(done: int, good: int) -> None:
@@ -107,7 +107,7 @@ def _checked(options: EvaluationOptions) -> EvaluationOptions:
     return options
 
 
-def _remembered(task: str, policy: Path, progress: StageProgress) -> Path:
+def demonstration_of(task: str, policy: Path, progress: StageProgress) -> Path:
     """The demonstration that the last demo localised with, if this policy is that demo's."""
     results = store.newest(task)
     if results is None or Path(results.policy).resolve() != policy.resolve():

@@ -11,6 +11,7 @@ from pad_bringup.errors import EpisodeError, SupervisorError
 from pad_bringup.evaluation.result import EpisodeRecord, clip_path
 from pad_bringup.resources import resource
 from pad_bringup.running import running_graph
+from pad_bringup.splits import Split
 from pad_bringup.success import EpisodeResult
 from pad_bringup.video import write_webm
 
@@ -27,11 +28,13 @@ def evaluate_in_graph(
     clips: Path | None,
     progress: Callable[[int, int], None],
     tell: Callable[[str], None],
+    split: Split | None = None,
 ) -> list[EpisodeRecord]:
     """Run one episode per seed, one after the other.
 
     A graph that falls silent or loses a node is started again: that is no verdict on the policy.
 
+    split: of the paper's protocol; None: the task's own scene.
     logs: folder for the nodes' logs. clips: folder for a video of every failure and of the first success.
 
     Raises:
@@ -41,6 +44,7 @@ def evaluate_in_graph(
         "task": task,
         "robot": robot,
         "viewer": "false",
+        "split": split or "none",
         "policy": str(policy.resolve()),
         "demonstration": str(demonstration.resolve()),
         "calibration": str(resource("config", "cameras", "cell.yaml")),
@@ -87,5 +91,6 @@ def _record(result: EpisodeResult, clip: Clip, clips: Path | None) -> EpisodeRec
         stage=stage,
         duration=round(result.seconds, 3),
         interventions=result.interventions,
+        longest_loss=result.longest_loss,
         clip=written,
     )

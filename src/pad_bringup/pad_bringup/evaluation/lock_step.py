@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from pad_augment.kinematics import Robot
 from pad_bringup.cell import Cell
-from pad_bringup.cell.environment import CellEnvironment, TrackerErrors, VisionEnvironment
+from pad_bringup.cell.environment import CAMERA_RATE, CellEnvironment, TrackerErrors, VisionEnvironment
 from pad_bringup.errors import EvaluationError
 from pad_bringup.evaluation.baselines import Baseline, Library, Replay
 from pad_bringup.evaluation.result import EpisodeRecord, clip_path
+from pad_bringup.splits import Split
 from pad_bringup.video import write_webm
 from pad_parse.demonstration import Demonstration
 from pad_parse.errors import PadParseError
 from pad_parse.following import demonstration_localiser
+from pad_parse.localisation import KeypointLocaliser
 from pad_policy.bundle import PolicyBundle
 from pad_policy.environment import JointMeasurement
 from pad_policy.inference import OnnxPolicy
@@ -49,6 +51,8 @@ class Setting:
         errors: of the keypoints in state mode.
         demonstration: whose keypoints are looked for (vision), and what open-loop replay replays.
         baseline: acts instead of the policy. dataset: what it replays.
+        split: of the paper's protocol: each episode has a scene of its own; None: the task's own scene.
+        camera_rate: images per simulated second (vision).
     """
 
     policy: Path
@@ -60,29 +64,29 @@ class Setting:
     demonstration: Path | None = None
     baseline: Baseline | None = None
     dataset: Path | None = None
+    split: Split | None = None
+    camera_rate: float = CAMERA_RATE
 
 
 class World:
-    """One cell, and what acts in it; built once per process."""
+    """One cell, and what acts in it; built once per process, the cell once per episode where each has its own."""
 
     def __init__(self, setting: Setting) -> None:
         """Raises the errors of what it loads; `EvaluationError` where something is missing."""
         self._setting = setting
-        bundle = PolicyBundle.load(setting.policy)
-        source = None if setting.demonstration is None else Demonstration.load(setting.demonstration)
+        self._bundle = bundle = PolicyBundle.load(setting.policy)
+        self._source = None if setting.demonstration is None else Demonstration.load(setting.demonstration)
+        self._localiser: KeypointLocaliser | None = None
+        if setting.vision:
+            if self._source is None:
+                raise EvaluationError("vision mode needs the demonstration to localise by; give --demonstration")
+            self._localiser = demonstration_localiser(self._source, other_instances=setting.split == "object")
         self._cell = Cell(bundle.task.name, profile=setting.robot)
         bundle.check_matches(robot=self._cell.profile.name)
         self._robot = Robot(self._cell.profile)
         self._names = command_joint_names(self._robot)
         self._limits = gate_limits(self._robot)
-        self._environment: CellEnvironment
-        if setting.vision:
-            if source is None:
-                raise EvaluationError("vision mode needs the demonstration to localise by; give --demonstration")
-            localiser = demonstration_localiser(source)
-            self._environment = VisionEnvironment(self._cell, source, localiser, disturbed=setting.disturbed)
-        else:
-            self._environment = CellEnvironment(self._cell, setting.errors, disturbed=setting.disturbed)
+        self._environment = self._environment_of(self._cell)
         check_matches(bundle, self._environment)
         self._policy = OnnxPolicy(setting.policy)
         self._replay: Replay | None = None
@@ -90,21 +94,26 @@ class World:
             if setting.dataset is None:
                 raise EvaluationError("baselines replay generated demonstrations; give --dataset")
             library = Library.open(setting.dataset)
-            self._replay = Replay(setting.baseline, library, source, self._robot, self._names)
+            self._replay = Replay(setting.baseline, library, self._source, self._robot, self._names)
 
-    def run(self, seed: int, clip: Path | None = None) -> EpisodeRecord:
-        """One episode; with `clip` it is also filmed."""
+    def run(self, seed: int, clips: Path | None = None) -> EpisodeRecord:
+        """One episode; with a folder for `clips` it is also filmed."""
         planner: Planner
         if self._replay is not None:
             planner = self._replay
         else:
             planner = PolicyRunner(self._policy, self._robot, self._names, np.random.default_rng([seed, 7]))
         gate = CommandGate(self._names, self._limits)
-        film = None if clip is None else _Film(self._environment)
+        if self._setting.split is not None:
+            self.close()
+            variation = (self._setting.split, seed)
+            self._cell = Cell(self._bundle.task.name, profile=self._setting.robot, variation=variation)
+            self._environment = self._environment_of(self._cell)
+        film = None if clips is None else _Film(self._environment)
         try:
             result = rollout(planner, gate, film or self._environment, seed, time_limit=self._setting.time_limit)
         except PadParseError as error:
-            return EpisodeRecord(
+            record = EpisodeRecord(
                 seed=seed,
                 success=False,
                 cause="not localised",
@@ -112,9 +121,29 @@ class World:
                 stage="localisation",
                 duration=0.0,
                 chunks=0,
-                clip=_written(film, clip),
             )
-        return _record(result, _written(film, clip))
+        else:
+            record = _record(result, self._environment.longest_loss)
+        if film is None or clips is None or (record.success and any(clips.glob("*-success.webm"))):
+            return record
+        path = write_webm(film.images, 2 * CLIP_RATE, clip_path(clips, seed, record.cause))
+        return record.model_copy(update={"clip": str(path.resolve())})
+
+    def _environment_of(self, cell: Cell) -> CellEnvironment:
+        setting = self._setting
+        # In the protocol objects also stand on the other side, if the policy has been taught that.
+        both_sides = setting.split == "spatial" and self._bundle.task.swap_sides
+        if self._localiser is None:
+            return CellEnvironment(cell, setting.errors, disturbed=setting.disturbed, both_sides=both_sides)
+        assert self._source is not None
+        return VisionEnvironment(
+            cell,
+            self._source,
+            self._localiser,
+            disturbed=setting.disturbed,
+            both_sides=both_sides,
+            camera_rate=setting.camera_rate,
+        )
 
     def close(self) -> None:
         """Free the graphics context."""
@@ -147,18 +176,12 @@ class _Film:
         return measured
 
     def _shoot(self) -> None:
-        image, _ = self._environment.cell.render()
+        image = self._environment.image()
         size = (_CLIP_WIDTH, round(image.shape[0] * _CLIP_WIDTH / image.shape[1]))
         self.images.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def _written(film: _Film | None, path: Path | None) -> str | None:
-    if film is None or path is None:
-        return None
-    return str(write_webm(film.images, 2 * CLIP_RATE, path).resolve())
-
-
-def _record(result: EpisodeResult, clip: str | None) -> EpisodeRecord:
+def _record(result: EpisodeResult, longest_loss: float | None) -> EpisodeRecord:
     return EpisodeRecord(
         seed=result.seed,
         success=result.success,
@@ -168,7 +191,7 @@ def _record(result: EpisodeResult, clip: str | None) -> EpisodeRecord:
         duration=round(result.duration, 3),
         chunks=result.chunks,
         interventions=interventions(result.safety),
-        clip=clip,
+        longest_loss=None if longest_loss is None else round(longest_loss, 3),
     )
 
 
@@ -203,17 +226,17 @@ class Episodes:
             self._world.close()
 
     def run(self, jobs: Sequence[tuple[int, Path | None]]) -> Iterator[EpisodeRecord]:
-        """The record of each (seed, clip to write or None), in that order.
+        """The record of each (seed, folder for its clip or None), in that order.
 
         Raises:
             EvaluationError: a process has died.
         """
         if self._pool is None:
             assert self._world is not None
-            for seed, clip in jobs:
-                yield self._world.run(seed, clip)
+            for seed, clips in jobs:
+                yield self._world.run(seed, clips)
             return
-        futures: list[Future[EpisodeRecord]] = [self._pool.submit(_run, seed, clip) for seed, clip in jobs]
+        futures: list[Future[EpisodeRecord]] = [self._pool.submit(_run, seed, clips) for seed, clips in jobs]
         for future in futures:
             try:
                 yield future.result()
@@ -231,7 +254,8 @@ def evaluate_in_lock_step(
 ) -> list[EpisodeRecord]:
     """Run one episode per seed.
 
-    clips: folder for a video of every failure and of the first success; those episodes are run again and filmed.
+    clips: folder for a video of every failure and of the first success (with several workers: of an
+        early one). Without a camera those episodes are run again to be filmed.
     progress: called with the number of episodes done and of successes.
 
     Raises:
@@ -242,20 +266,30 @@ def evaluate_in_lock_step(
         raise EvaluationError(f"there must be at least one episode and one worker; got {len(seeds)} and {workers}")
     if workers > 1:
         World(setting).close()  # what is wrong with the input is said here, in words, before processes start
+    # What a camera sees anyway costs little to keep; otherwise only what is to be looked at is filmed, in a second run.
+    at_once = clips is not None and setting.vision
     with Episodes(setting, min(workers, len(seeds))) as episodes:
         records = []
-        for record in episodes.run([(seed, None) for seed in seeds]):
+        for record in episodes.run([(seed, clips if at_once else None) for seed in seeds]):
             records.append(record)
             progress(len(records), sum(r.success for r in records))
         if clips is None:
             return records
-        first = next((r.seed for r in records if r.success), None)
-        filmed = {r.seed: clip_path(clips, r.seed, r.cause) for r in records if not r.success or r.seed == first}
-        again = {record.seed: record for record in episodes.run(list(filmed.items()))}
+        first = next((r.seed for r in records if r.success and (r.clip is not None or not at_once)), None)
+        wanted = [r.seed for r in records if not r.success or r.seed == first]
+        if at_once:
+            return [record if record.seed in wanted else _without_clip(record) for record in records]
+        again = {record.seed: record for record in episodes.run([(seed, clips) for seed in wanted])}
     for record in records:
         if record.seed in again and again[record.seed].model_copy(update={"clip": None}) != record:
             raise EvaluationError(f"episode {record.seed} ended otherwise when it was filmed; it must repeat exactly")
     return [again.get(record.seed, record) for record in records]
+
+
+def _without_clip(record: EpisodeRecord) -> EpisodeRecord:
+    if record.clip is not None:
+        Path(record.clip).unlink(missing_ok=True)
+    return record.model_copy(update={"clip": None})
 
 
 _here: World | None = None  # of a worker process
@@ -266,6 +300,6 @@ def _prepare(setting: Setting) -> None:
     _here = World(setting)
 
 
-def _run(seed: int, clip: Path | None) -> EpisodeRecord:
+def _run(seed: int, clips: Path | None) -> EpisodeRecord:
     assert _here is not None
-    return _here.run(seed, clip)
+    return _here.run(seed, clips)

@@ -32,6 +32,7 @@ class EpisodeRecord(_Strict):
         duration: s, simulated, from the hand-over to the policy until the verdict.
         chunks: answers of the policy; None where they are not counted (graph).
         interventions: how often the command gate stepped in, by kind.
+        longest_loss: s for which a keypoint was lost without a break, at the most; None where nothing was tracked.
         clip: video of the episode, if one was written.
     """
 
@@ -43,6 +44,7 @@ class EpisodeRecord(_Strict):
     duration: float
     chunks: int | None = None
     interventions: dict[str, int] = {}
+    longest_loss: float | None = None
     clip: str | None = None
 
 

@@ -33,6 +33,7 @@ from pad_bringup.cell.cell import Cell
 from pad_bringup.cell.failure import EpisodeWatch
 from pad_bringup.cell.outcome import Outcome
 from pad_bringup.errors import CellError, PadBringupError
+from pad_bringup.splits import SPLITS
 from pad_msgs.msg import CellOutcome, Keypoint, KeypointArray, ObjectPose, ObjectPoseArray
 from pad_msgs.srv import ResetCell
 from pad_parse import qos
@@ -59,6 +60,9 @@ class CellNode(Node):
         self._make = make
         self._declare("task", "pour", "Task whose objects stand on the table.")
         self._declare("robot", "ur5e_pair", "Robot profile: a name in config/robots, or the path of a YAML file.")
+        self._declare(
+            "split", "none", f"What is new in each episode's scene: {', '.join(SPLITS)}; none: the task's own scene."
+        )
         self.declare_parameter(
             "seed",
             0,
@@ -87,8 +91,10 @@ class CellNode(Node):
 
     def start(self) -> None:
         """Build the cell and open the topics; raises typed errors."""
-        self.cell = self._make(self.get_parameter("task").value, profile=self.get_parameter("robot").value)
-        self._watch = EpisodeWatch(self.cell)
+        self._split = self.get_parameter("split").value
+        if self._split not in ("none", *SPLITS):
+            raise CellError(f"there is no split {self._split!r}; there are: none, {', '.join(SPLITS)}")
+        self._build(self.get_parameter("seed").value)
         self._speed = self.get_parameter("speed").value
         self._camera_beats = max(1, round(1 / (self.get_parameter("camera_rate").value * BEAT)))
         self._seed = self.get_parameter("seed").value
@@ -120,14 +126,23 @@ class CellNode(Node):
 
         self._factor = 1.0
         self._second_began = (time.monotonic(), self._now)
-        self._frames: queue.Queue[tuple[float, NDArray[np.float64]] | None] = queue.Queue(maxsize=1)
-        self._renderer = threading.Thread(target=self._render, name="render", daemon=True)
-        self._renderer.start()
+        self._start_renderer()
         self._due = time.monotonic()
         self.create_timer(BEAT / self._speed, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(
             f"cell for task {self.cell.task!r} is up: {', '.join(self.cell.objects.models)}; seed {self._seed}"
         )
+
+    def _build(self, seed: int) -> None:
+        """The cell, with the scene that `seed` has in this split."""
+        scene = {} if self._split == "none" else {"variation": (self._split, seed)}
+        self.cell = self._make(self.get_parameter("task").value, profile=self.get_parameter("robot").value, **scene)
+        self._watch = EpisodeWatch(self.cell)
+
+    def _start_renderer(self) -> None:
+        self._frames: queue.Queue[tuple[float, NDArray[np.float64]] | None] = queue.Queue(maxsize=1)
+        self._renderer = threading.Thread(target=self._render, name="render", daemon=True)
+        self._renderer.start()
 
     def stop(self) -> None:
         """End the render thread."""
@@ -258,6 +273,10 @@ class CellNode(Node):
             places[item.name] = (p.x, p.y, float(np.arctan2(2 * (q.w * q.z + q.x * q.y), 1 - 2 * (q.y**2 + q.z**2))))
         before = self._now
         try:
+            if self._split != "none":
+                self.stop()
+                self._build(int(request.seed))
+                self._start_renderer()
             self._place(int(request.seed), places)
         except CellError as error:
             response.message = str(error)
@@ -272,7 +291,8 @@ class CellNode(Node):
 
     def _place(self, seed: int, places: dict[str, tuple[float, float, float]]) -> None:
         rng = np.random.default_rng(seed)
-        self.cell.reset(places or self.cell.sample_placements(rng), np.random.default_rng(seed))
+        swapped = seed % 2 == 1 if self._split == "spatial" and self.cell.template.swap_sides else None
+        self.cell.reset(places or self.cell.sample_placements(rng, swapped=swapped), np.random.default_rng(seed))
         self._watch.reset()
         self._seed = seed
 
