@@ -2,7 +2,7 @@
 
 One in ten chunks is broken: NaN, infinite or huge numbers, wrong names, order or shape, old, future or repeated stamps.
 The others are random walks of joint targets, from gentle to impossible, some in the middle of each other. After each
-chunk come one to three ticks, mostly on time, some early or late; now and then a stop, and an enable after it.
+chunk come one to three ticks, mostly one and on time, some early or late; now and then a stop, and an enable after it.
 Every emitted command is judged; see `judge`.
 """
 
@@ -72,24 +72,29 @@ def fuzz(seed: tuple[int, int], chunks: int = _EPISODE) -> tuple[int, str]:
     def look() -> None:
         violations.extend(f"seed {seed}: {what}" for what in judge.violations(np.array(times), np.array(emitted)))
 
-    for _ in range(chunks):
+    ticks = rng.choice([1, 2, 3], chunks, p=[0.75, 0.2, 0.05])
+    stops = rng.random(chunks) < 0.002
+    lengths = iter(_PERIOD * rng.choice([1.0, 0.5, 1.5, 3.0, 5.0], 3 * chunks, p=[0.9, 0.02, 0.03, 0.03, 0.02]))
+    for count, stop in zip(ticks, stops, strict=True):
         try:
             gate.accept(_chunk(rng, names, now, position), now)
         except ChunkError:
             pass
-        if rng.random() < 0.002:
+        if stop:
             gate.stop()
-        for _ in range(int(rng.integers(1, 4))):
-            now += _PERIOD * float(rng.choice([1.0, 0.5, 1.5, 3.0, 5.0], p=[0.9, 0.02, 0.03, 0.03, 0.02]))
+        for _ in range(count):
+            now += float(next(lengths))
             out = gate.tick(now, JointMeasurement(now, position[:12], position[12:]))
             if out.joints is None or out.openings is None:
                 break
             position = np.concatenate([out.joints, out.openings])
             times.append(now)
             emitted.append(position)
-            if out.report.state == GateState.STOPPED and not gate.enable(now):
-                look()  # it begins anew, at rest
-                times, emitted = [now], [position]
+            if out.report.state == GateState.STOPPED:
+                gate.tick(now, JointMeasurement(now, position[:12], position[12:]))  # as the node does, too
+                if not gate.enable(now):
+                    look()  # it begins anew, at rest
+                    times, emitted = [now], [position]
     look()
     return len(violations), violations[0] if violations else ""
 
@@ -106,13 +111,13 @@ def bounds_of(limits: GateLimits) -> Bounds:
 
 def _chunk(rng: np.random.Generator, names: list[str], now: float, position: Array) -> JointChunk:
     rows = int(rng.integers(1, 9))
-    sigma = float(rng.choice([0.005, 0.03, 0.1, 0.3]))
+    sigma = (0.005, 0.03, 0.1, 0.3)[rng.integers(4)]
     drift = rng.normal(0, sigma, 12)
     steps = drift + rng.normal(0, 0.3 * sigma, (rows, 12))
     chunk = JointChunk(
         stamp=now - float(rng.uniform(0, 0.05)),
         joint_names=names,
-        times=float(rng.choice([0.02, 0.1, 0.2])) * np.arange(1, rows + 1) + 0.05,
+        times=(0.02, 0.1, 0.2)[rng.integers(3)] * np.arange(1, rows + 1) + 0.05,
         positions=position[:12] + np.cumsum(steps, axis=0),
         openings=rng.uniform(-0.02, 0.15, (rows, 2)),
     )
