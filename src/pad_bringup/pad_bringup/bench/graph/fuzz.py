@@ -12,6 +12,7 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,19 +55,25 @@ def measure(settings: BenchSettings, say: Callable[[str], None]) -> dict[str, fl
     return {"fuzzed": episodes * _EPISODE, "violations": violations}
 
 
+@cache
+def _ready() -> tuple[Robot, MotionGuard, Judge]:
+    """What all episodes of a process share."""
+    robot = Robot(RobotProfile.load(named_or_path("ur5e_pair", "config", "robots")))
+    guard = MotionGuard(_BOXES, ArmClearance(robot, between_arms=_BETWEEN, within_arm=_WITHIN))
+    return robot, guard, Judge(robot, bounds_of(gate_limits(robot)))
+
+
 def fuzz(seed: tuple[int, int], chunks: int = _EPISODE) -> tuple[int, str]:
     """Number of violations in one episode of `chunks` chunks, and the first in words ("" without)."""
     rng = np.random.default_rng(seed)
-    robot = Robot(RobotProfile.load(named_or_path("ur5e_pair", "config", "robots")))
+    robot, guard, judge = _ready()
     names, limits = command_joint_names(robot), gate_limits(robot)
-    guard = MotionGuard(_BOXES, ArmClearance(robot, between_arms=_BETWEEN, within_arm=_WITHIN))
     gate = CommandGate(names, limits, GateTiming(largest_start=10.0), guard)
     start = np.concatenate([robot.home.ravel(), [0.1, 0.1]])
     now, position = 1.0, start
     gate.tick(now, JointMeasurement(now, start[:12], start[12:]))
     gate.enable(now)
     times, emitted = [now], [start]
-    judge = Judge(robot, bounds_of(limits))
     violations: list[str] = []
 
     def look() -> None:
