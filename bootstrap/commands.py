@@ -15,6 +15,7 @@ CLI = {
     "record": "record a synthetic human who shows a task, or what runs",
     "replay": "play a recording as a live camera",
     "view": "look at a demonstration or a dataset in the browser",
+    "new-task": "the files of a task of your own, to be edited; --check looks whether they can work",
     "export": "dataset -> dataset of another library (LeRobot)",
     "bench": "measure what docs/benchmarks.md records",
     "docs": "make docs/reference from the code",

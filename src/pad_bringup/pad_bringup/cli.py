@@ -62,6 +62,17 @@ def _chosen(planner: str) -> str:
     return taken
 
 
+def _task(given: str) -> str:
+    """A task's name; one given by its folder is known by its name from now on. A lone YAML file stays a path."""
+    from pad_bringup.user_tasks import use_task
+    from pad_parse.task import TASK_FILE
+
+    path = Path(given)
+    if path.suffix in (".yaml", ".yml") and path.name != TASK_FILE:
+        return given
+    return use_task(given)
+
+
 def _result(values: dict[str, Any], as_json: bool, lines: list[str]) -> None:
     """Print the outcome: for machines one JSON object, for people a few lines."""
     if as_json:
@@ -73,7 +84,7 @@ def _result(values: dict[str, Any], as_json: bool, lines: list[str]) -> None:
 
 @app.command()
 def demo(
-    task: Annotated[str, typer.Argument(help="Name of the task.")] = "pour",
+    task: Annotated[str, typer.Argument(help="Task: its name, or the folder of one's own.")] = "pour",
     recording: Annotated[
         Path | None, typer.Option(help="rosbag2 or video of a human; without it a synthetic human shows the task.")
     ] = None,
@@ -93,7 +104,7 @@ def demo(
     from pad_bringup.progress import StageProgress
 
     options = DemoOptions(
-        task=task,
+        task=_task(task),
         recording=recording,
         episodes=episodes,
         seed=seed,
@@ -115,7 +126,8 @@ def demo(
 def annotate(
     recording: Annotated[Path, typer.Argument(help="Recording (bag, RGB-D folder or video) to annotate.")],
     task: Annotated[
-        str | None, typer.Option(help="Task whose objects, groups and stages to begin with: a name, or its YAML file.")
+        str | None,
+        typer.Option(help="Task whose objects, groups and stages to begin with: name, folder or YAML file."),
     ] = None,
     like: Annotated[
         Path | None,
@@ -146,7 +158,7 @@ def annotate(
     else:
         saved = serve(
             source,
-            TaskSpec.load(task) if task is not None else None,
+            TaskSpec.load(_task(task)) if task is not None else None,
             port=port,
             browser=browser,
             seconds=seconds,
@@ -259,7 +271,7 @@ def calibrate(
 @app.command()
 def parse(
     recording: Annotated[Path, typer.Argument(help="rosbag2, RGB-D folder or video.")],
-    task: Annotated[str, typer.Option(help="Name of the task, or its YAML file.")] = "pour",
+    task: Annotated[str, typer.Option(help="Task: its name, its folder, or its YAML file.")] = "pour",
     out: Annotated[Path | None, typer.Option(help="Demonstration file; without it beside the recording.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Also write the recording with tracks drawn on (.webm).")] = None,
     report: Annotated[Path | None, typer.Option(help="Report (.html); without it beside the demonstration.")] = None,
@@ -292,7 +304,7 @@ def parse(
     from pad_parse.task import TaskSpec
     from pad_parse.tracking import make_point_tracker
 
-    spec = TaskSpec.load(task)
+    spec = TaskSpec.load(_task(task))
     source = open_recording(recording, pairing_tolerance=pairing_tolerance)
     points = None if tracker == "objects" else make_point_tracker(tracker, checkpoint=tracker_weights)
     name = recording.resolve()
@@ -572,7 +584,7 @@ def evaluate(
 
 @app.command()
 def up(
-    task: Annotated[str, typer.Argument(help="Name of the task.")] = "pour",
+    task: Annotated[str, typer.Argument(help="Task: its name, or the folder of one's own.")] = "pour",
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Arguments of the graph as name:=value, the same as of the launch file.")
     ] = None,
@@ -587,6 +599,7 @@ def up(
     from pad_bringup.graph import Use
     from pad_bringup.graph import arguments as declared
 
+    task = _task(task)
     if use not in (known := [u.value for u in Use]):
         raise GraphError(f"there is no use {use!r} of a graph; choices: {', '.join(known)}")
     if show_args:
@@ -622,7 +635,7 @@ def _log_folder() -> Path:
 @app.command()
 def record(
     out: Annotated[Path, typer.Argument(help="Folder of the rosbag2 to write.")],
-    task: Annotated[str, typer.Option(help="Name of the task.")] = "pour",
+    task: Annotated[str, typer.Option(help="Task: its name, or the folder of one's own.")] = "pour",
     seed: Seed = 0,
     live: Annotated[
         bool, typer.Option("--live", help="Record the running graph until Ctrl-C: inputs, chunks, commands, safety.")
@@ -650,6 +663,7 @@ def record(
     from pad_bringup.progress import StageProgress
     from pad_parse.task import TaskSpec
 
+    task = _task(task)
     TaskSpec.load(task)
     load_objects(task)
     if out.exists():
@@ -777,6 +791,39 @@ def bench(
         figures = _finite(run(name, only or [], settings, _say))
     lines = [f"{key:<32} {'-' if value is None else f'{value:.6g}'}" for key, value in figures.items()]
     _result(figures, as_json, lines)
+
+
+@app.command("new-task")
+def new_task(
+    name: Annotated[str, typer.Argument(help="Name of the new task; with --check also the folder of one's own.")],
+    folder: Annotated[Path, typer.Option("--in", help="Folder in which the task's folder is made.")] = Path("tasks"),
+    like: Annotated[str, typer.Option(help="Task of the package to begin from.")] = "trash_in_bin",
+    left: Annotated[str | None, typer.Option(help="Name of the left hand's object.")] = None,
+    right: Annotated[str | None, typer.Option(help="Name of the right hand's object.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Make nothing: look whether the task's files can work (seconds).")
+    ] = False,
+    robot: RobotOption = "ur5e_pair",
+    as_json: Json = False,
+) -> None:
+    """The files of a task of one's own, to be edited; known by its name from then on (docs/new_task.md)."""
+    from pad_bringup.new_task import check_task, make_task
+
+    if not check:
+        place = make_task(name, folder, like, left=left, right=right)
+        files = ", ".join(sorted(path.name for path in place.iterdir()))
+        _result(
+            {"task": name, "folder": str(place)},
+            as_json,
+            [f"task {name}: {place}", f"edit {files}", f"then pad new-task {name} --check, and pad demo {name}"],
+        )
+        return
+    found = check_task(name, robot)
+    values = {"success": found.success, "cause": found.cause, "preview": str(found.preview)}
+    verdict = "the robots do it by script" if found.success else f"by script the robots fail: {found.cause}"
+    _result(values, as_json, [verdict, f"look at it: {found.preview}"])
+    if not found.success:
+        raise typer.Exit(BAD_INPUT)
 
 
 @app.command()

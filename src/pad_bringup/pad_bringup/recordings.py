@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pad_bringup import store
 from pad_bringup.resources import share_directory
+from pad_parse.task import user_tasks
 
 _SOURCES = ("config/objects", "config/demonstrations", "config/cameras", "config/robots", "description", "tasks")
 
@@ -20,7 +21,7 @@ def synthetic_recording(
     The recorder writes whole or not at all, so an interrupted run leaves nothing that looks finished.
     progress: called with (stage, fraction).
     """
-    place = store.cache_home() / "recordings" / f"{task}-{seed}-{_fingerprint()}"
+    place = store.cache_home() / "recordings" / f"{task}-{seed}-{_fingerprint(task)}"
     if (place / "metadata.yaml").is_file():
         return place, False
     from pad_bringup.cell.human.recorder import record_demonstration
@@ -29,11 +30,14 @@ def synthetic_recording(
     return place, True
 
 
-def _fingerprint() -> str:
+def _fingerprint(task: str) -> str:
     """Changes with everything that decides what the recording looks like."""
     digest = hashlib.sha256()
     share = share_directory()
     folders = [Path(__file__).parent / "cell", *(share / name for name in _SOURCES)]
+    own = user_tasks().get(task)
+    if own is not None:
+        folders.append(own.parent)
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix in (".py", ".yaml", ".xacro", ".urdf"):

@@ -15,6 +15,11 @@ from pad_parse.errors import TaskError
 from pad_parse.files import write_atomically
 from pad_parse.plain_yaml import PlainYamlError, load_plain_yaml
 
+TASK_FILE = "task.yaml"
+"""The task in a folder of its own, which has the task's name."""
+TASK_PATH = "PAD_TASK_PATH"
+"""Environment variable: folders in which the user's task folders lie."""
+
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 Interval = tuple[float, float]
 Count = Annotated[int, Field(ge=1, le=64)]
@@ -266,12 +271,25 @@ def task_directories() -> list[Path]:
     return [path for path in candidates if path.is_dir()]
 
 
+def user_tasks() -> dict[str, Path]:
+    """Name -> YAML file of the user's own tasks: `NAME/task.yaml` in the folders of $PAD_TASK_PATH, then in the user's
+    data folder ($XDG_DATA_HOME/pad/tasks, else ~/.local/share/pad/tasks)."""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pad" / "tasks"
+    found: dict[str, Path] = {}
+    for folder in (*(Path(p) for p in os.environ.get(TASK_PATH, "").split(os.pathsep) if p), data):
+        for path in sorted(folder.glob(f"*/{TASK_FILE}")):
+            found.setdefault(path.parent.name, path)
+    return found
+
+
 def known_tasks() -> dict[str, Path]:
-    """Name -> YAML file of every known task."""
+    """Name -> YAML file of every known task: the package's, then the user's own."""
     found: dict[str, Path] = {}
     for folder in task_directories():
         for path in sorted(folder.glob("*.yaml")):
             found.setdefault(path.stem, path)
+    for name, path in user_tasks().items():
+        found.setdefault(name, path)
     return found
 
 

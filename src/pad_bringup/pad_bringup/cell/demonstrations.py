@@ -27,7 +27,7 @@ from pad_bringup.cell.two_hands import (
     smooth_path,
 )
 from pad_bringup.errors import CellError, ResourceError
-from pad_bringup.resources import resource
+from pad_bringup.user_tasks import task_file
 
 FloatArray = NDArray[np.float64]
 
@@ -167,7 +167,7 @@ def load_demonstration(task: str) -> DemonstrationModel:
         CellError: nothing is known about it, or its file is damaged.
     """
     try:
-        path = resource("config", "demonstrations", f"{task}.yaml")
+        path = task_file(task, "demonstrations")
     except ResourceError as error:
         raise CellError(f"nobody knows how to show the task {task!r}: {error}") from None
     try:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pad_bringup.errors import CellError, ResourceError
-from pad_bringup.resources import resource, share_directory
+from pad_bringup.resources import share_directory
+from pad_bringup.user_tasks import task_file
+from pad_parse.task import user_tasks
 
 FloatArray = NDArray[np.float64]
 
@@ -163,9 +165,9 @@ def load_objects(task: str) -> TaskObjects:
         CellError: the cell has no such task, or its file is damaged.
     """
     try:
-        path = resource("config", "objects", f"{task}.yaml")
+        path = task_file(task, "objects")
     except ResourceError:
-        known = sorted(p.stem for p in (share_directory() / "config" / "objects").glob("*.yaml"))
+        known = sorted(p.stem for p in (share_directory() / "config" / "objects").glob("*.yaml")) + list(user_tasks())
         raise CellError(f"the simulated cell has no objects for task {task!r}; it has: {', '.join(known)}") from None
     try:
         content = _ObjectsFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -274,8 +274,8 @@ class CellNode(Node):
         before = self._now
         try:
             if self._split != "none":
-                self.stop()
                 self._build(int(request.seed))
+                self.stop()  # it draws the scene before
                 self._start_renderer()
             self._place(int(request.seed), places)
         except CellError as error:
