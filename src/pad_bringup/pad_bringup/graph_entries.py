@@ -34,6 +34,9 @@ RECORDED_TOPICS = (
 )
 """Inputs, chunks, commands and safety: what `record:=true` writes."""
 
+_BEHIND = 10
+"""Niceness of nodes that only look, plan ahead or record."""
+
 
 @dataclass(frozen=True)
 class Common:
@@ -60,6 +63,7 @@ class Common:
         services: tuple[str, ...] = (),
         topics: tuple[str, ...] = (),
         lifecycle: bool = False,
+        niceness: int = 0,
     ) -> NodeEntry:
         return NodeEntry(
             name=name,
@@ -72,6 +76,7 @@ class Common:
             services=services,
             topics=topics,
             lifecycle=lifecycle,
+            niceness=niceness,
         )
 
     def cell(self, name: str) -> NodeEntry:
@@ -175,6 +180,7 @@ class Common:
             {**parameters, **(options or {}), **self._clock},
             on_exit=OnExit.RESTART,
             services=(names.GENERATE_TRAJECTORY,),
+            niceness=_BEHIND,
         )
 
     def replay(self, bag: str) -> NodeEntry:
@@ -193,11 +199,12 @@ class Common:
             "pad_bringup",
             {"robot": self.robot, "port": whole(self.given, "viewer_port", 1), **self._clock},
             on_exit=OnExit.IGNORE,
+            niceness=_BEHIND,
         )
 
     def status_markers(self) -> NodeEntry:
         """The gate's state as text for RViz."""
-        return self._entry(names.STATUS_MARKERS, "pad_bringup", self._clock, on_exit=OnExit.IGNORE)
+        return self._entry(names.STATUS_MARKERS, "pad_bringup", self._clock, on_exit=OnExit.IGNORE, niceness=_BEHIND)
 
     def recorder(self) -> NodeEntry:
         """A recording that fails says so and stops no robot; what it has written stays readable."""
@@ -210,6 +217,7 @@ class Common:
             "pad_bringup",
             {"out": str(out), "topics": list(RECORDED_TOPICS), **self._clock},
             on_exit=OnExit.IGNORE,
+            niceness=_BEHIND,
         )
 
     def player(self, file: str) -> NodeEntry:

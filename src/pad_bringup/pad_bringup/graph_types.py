@@ -40,6 +40,7 @@ class NodeEntry:
         services: services that it offers once it is ready (absolute names).
         topics: topics that it publishes once it is ready (absolute names).
         own_name: whether it names its nodes itself, so that it must not be renamed (several nodes in one process).
+        niceness: 0 to 19; above 0 it gives way to the nodes that motion depends on when the machine is busy.
         anonymous: whether none of them is called `name`, so that nothing but its process can be looked for.
     """
 
@@ -58,6 +59,7 @@ class NodeEntry:
     remappings: tuple[tuple[str, str], ...] = ()
     own_name: bool = False
     anonymous: bool = False
+    niceness: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))

@@ -71,6 +71,7 @@ def _node_actions(entry: NodeEntry, log_level: str) -> list[launch.LaunchDescrip
         remappings=list(entry.remappings),
         arguments=list(entry.arguments),
         ros_arguments=["--log-level", f"{entry.logger}:={log_level}"],
+        prefix=f"nice -n {entry.niceness}" if entry.niceness else None,
         output="both",
         emulate_tty=True,
         respawn=entry.on_exit is OnExit.RESTART,

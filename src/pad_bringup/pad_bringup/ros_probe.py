@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -42,6 +43,12 @@ class RosProbe:
         """Full names of all nodes that discovery knows now."""
         names = self._session.node.get_node_names_and_namespaces()
         return {f"{namespace.rstrip('/')}/{name}" for name, namespace in names}
+
+    def twice(self) -> set[str]:
+        """Full names that more than one node has."""
+        found = self._session.node.get_node_names_and_namespaces()
+        counts = Counter(f"{namespace.rstrip('/')}/{name}" for name, namespace in found)
+        return {name for name, count in counts.items() if count > 1}
 
     def activate(self, entry: NodeEntry, timeout: float) -> None:
         """Configure and activate a managed node.

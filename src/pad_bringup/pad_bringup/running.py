@@ -18,7 +18,7 @@ from pad_bringup.ros_probe import RosProbe
 from pad_bringup.session import Session
 from pad_bringup.supervisor import Supervisor
 
-_DISCOVERY = 1.0  # s in which nodes that are already there show up
+_DISCOVERY = 0.5  # s in which nodes that are already there show up
 
 
 @dataclass
@@ -80,6 +80,7 @@ def running_graph(
             supervisor = Supervisor(graph, logs, probe, environment=environment, on_event=tell)
             with supervisor:
                 seconds = supervisor.start()
+                _refuse(probe.twice() & {entry.full_name for entry in graph.nodes}, domain)
                 url = viewer_url(logs) if any(e.name == names.VIEWER for e in graph.nodes) else ""
                 yield RunningGraph(graph, session, supervisor, domain, seconds, url)
 
@@ -102,15 +103,18 @@ def _domain(own: bool) -> Iterator[int]:
 
 
 def _refuse_doubles(graph: Graph, probe: RosProbe, domain: int) -> None:
-    """Two graphs in one domain would command the same robots."""
+    """Two graphs in one domain would command the same robots. Those that show up later are refused after the start."""
     deadline = time.monotonic() + _DISCOVERY
     while time.monotonic() < deadline:
-        doubles = sorted(probe.node_names() & {entry.full_name for entry in graph.nodes})
-        if doubles:
-            raise SupervisorError(
-                f"{', '.join(doubles)} already run in ROS domain {domain}; stop them, or set another ROS_DOMAIN_ID"
-            )
-        time.sleep(0.1)
+        _refuse(probe.node_names() & {entry.full_name for entry in graph.nodes}, domain)
+        time.sleep(0.05)
+
+
+def _refuse(doubles: set[str], domain: int) -> None:
+    if doubles:
+        raise SupervisorError(
+            f"{', '.join(sorted(doubles))} already run in ROS domain {domain}; stop them, or set another ROS_DOMAIN_ID"
+        )
 
 
 def viewer_url(logs: Path) -> str:

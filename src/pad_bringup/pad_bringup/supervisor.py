@@ -228,6 +228,8 @@ def command(entry: NodeEntry, parameter_file: Path, log_level: str) -> list[str]
         remaps += ["-r", f"{old}:={new}"]
     files = [word for path in (*entry.parameter_files, str(parameter_file)) for word in ("--params-file", path)]
     start = [sys.executable, "-m", entry.module] if entry.module else [_executable(entry)]
+    if entry.niceness:
+        start = ["nice", "-n", str(entry.niceness), *start]
     return [*start, *entry.arguments, "--ros-args", *remaps, *files, "--log-level", f"{entry.logger}:={log_level}"]
 
 
