@@ -81,9 +81,9 @@ class GeneratorConfig(BaseModel):
         "leave room in the open gripper",
     )
     displacement_probability: float = Field(
-        0.0, ge=0, le=1, description="share of the episodes in which an object is moved while the arms reach for it"
+        0.3, ge=0, le=1, description="share of the episodes in which an object is moved while the arms reach for it"
     )
-    displacement_distance: float = Field(0.08, gt=0, le=0.3, description="m, farthest that it is moved")
+    displacement_distance: float = Field(0.12, gt=0, le=0.3, description="m, farthest that it is moved")
     recovery_probability: float = Field(
         0.35, ge=0, le=1, description="share of the episodes that begin mid-way with the arms pushed off their path"
     )

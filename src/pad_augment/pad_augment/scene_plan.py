@@ -391,7 +391,8 @@ class ScenePlanner:
         if others and min(np.linalg.norm(place[:2, 3] - other) for other in others) < config.minimum_distance:
             return None
         stop = 2 * max(1, round(_STOPPING_TIME * config.rate_hz / 2))
-        latest = scene.plan.lengths[0] - stop // 2
+        # While the arms come near, and up to the middle of the approach.
+        latest = scene.plan.lengths[0] + scene.plan.lengths[1] // 2 - stop // 2
         if latest < 2:
             return None
         step = int(rng.integers(1, latest))
@@ -417,7 +418,7 @@ class ScenePlanner:
     def _joined(
         self, scene: ScenePlan, step: int, halting: Plan, later: ScenePlan, name: str, moving: int
     ) -> ScenePlan | None:
-        """`scene` up to a step in its first stretch, the arms' halt, then `later`.
+        """`scene` up to a step before the grasp, the arms' halt, then `later`.
 
         From that step on the object `name` is moved, which takes `moving` steps. `halting` ends where `later` begins.
         """
@@ -427,12 +428,19 @@ class ScenePlanner:
             return None
         poses = np.concatenate([scene.plan.poses[:step], halting.poses[:-1], later.plan.poses])
         openings = np.concatenate([scene.plan.openings[:step], halting.openings[:-1], later.plan.openings])
-        stretches = (
-            Stretch(poses[:step], openings[:step], scene.stretches[0].free, scene.stretches[0].bodies),
-            Stretch(poses[step : step + stop], openings[step : step + stop], False, later.stretches[0].bodies),
-            *later.stretches,
-        )
-        lengths, ways = (step, stop, *later.plan.lengths), ("line", "line", *later.plan.ways)
+        first = min(step, scene.plan.lengths[0])  # the step may be in the approach already
+        parts = [(slice(0, first), scene.stretches[0]), (slice(first, step), scene.stretches[1])]
+        before = [
+            Stretch(poses[rows], openings[rows], of.free, of.bodies) for rows, of in parts if rows.start < rows.stop
+        ]
+        halt = slice(step, step + stop)
+        stretches = (*before, Stretch(poses[halt], openings[halt], False, later.stretches[0].bodies), *later.stretches)
+        lengths = (*(len(part) for part in before), stop, *later.plan.lengths)
+        ways = (*("line" for _ in before), "line", *later.plan.ways)
+
+        def along(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate([old[:step], np.repeat(old[step : step + 1], stop, axis=0), new])
+
         objects = {
             n: np.concatenate([scene.objects[n][:step], np.repeat(path[:1], stop, axis=0), path])
             for n, path in later.objects.items()
@@ -444,9 +452,9 @@ class ScenePlanner:
         return ScenePlan(
             Plan(joints, poses, openings, lengths, ways),
             stretches,
-            np.concatenate([np.repeat(scene.command[:1], step + stop, axis=0), later.command]),
-            np.concatenate([np.repeat(scene.kinds[:1], step + stop, axis=0), later.kinds]),
-            np.concatenate([np.repeat(scene.yields[:1], step + stop, axis=0), later.yields]),
+            along(scene.command, later.command),
+            along(scene.kinds, later.kinds),
+            along(scene.yields, later.yields),
             objects,
             scene.scene,
             scene.variant,

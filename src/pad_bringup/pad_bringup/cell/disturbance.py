@@ -17,10 +17,10 @@ DISTANCE = 0.10
 SECONDS = 0.6
 """s that the hand takes, from rest to rest."""
 
-_CLEARANCE = 0.09
-"""m that a gripper keeps to the way of the hand."""
+_GRIPPER = 0.075
+"""m from the TCP to the outside of an open finger."""
 _GAP = 0.02
-"""m between objects, and to the border of the region."""
+"""m that a moved object keeps, seen from above, to other objects and to the grippers."""
 _FOLLOW = 0.02
 """s in which the hand makes up for what friction has held back."""
 _HEADINGS = 72
@@ -97,7 +97,7 @@ class MovedObject:
                 for other in cell.objects.models
                 if other != self.name
             ]
-            grippers = [_to_segment(cell.tcp_pose(arm)[:2, 3], start, end) - _CLEARANCE for arm in (0, 1)]
+            grippers = [_to_segment(cell.tcp_pose(arm)[:2, 3], start, end) - radius - _GRIPPER - _GAP for arm in (0, 1)]
             if min([*others, *grippers]) > 0:
                 return way
         return None
