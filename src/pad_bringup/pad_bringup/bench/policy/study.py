@@ -46,7 +46,7 @@ class Extent(BaseModel):
     training_seeds: int = Field(3, ge=1, le=20, description="trainings per point of the curve")
     placements: int = Field(100, ge=1, description="unseen placements per training")
     vision_episodes: int = Field(50, ge=1, description="placements in vision mode, and again with an object moved")
-    updates: int = Field(4000, ge=2, description="optimiser steps per training")
+    updates: int = Field(6000, ge=2, description="optimiser steps per training")
     ablation_demos: int = Field(1000, ge=20, description="demonstrations for each row of the ablations")
     workers: int = Field(1, ge=1, description="processes that run episodes")
 
