@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import rclpy
+from rclpy._rclpy_pybind11 import InvalidHandle
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -50,10 +51,14 @@ class Session:
         self._thread.start()
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            pass
+        while self.context.ok():
+            try:
+                self._executor.spin()
+                return
+            except ExternalShutdownException:
+                return
+            except InvalidHandle:
+                continue  # another thread has destroyed a client or a subscription that was just being looked at
 
     def __enter__(self) -> Session:
         return self

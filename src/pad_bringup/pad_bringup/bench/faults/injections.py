@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from pad_bringup.bench.faults import flood as flooding
 from pad_bringup.bench.faults import relay
 from pad_bringup.bench.faults.world import RECORDED, World, python
 from pad_bringup.bench.graph.safety_log import SafetyWord
-from pad_bringup.errors import BenchError
+from pad_bringup.errors import BenchError, EpisodeError
 from pad_bringup.process import stop_all
 from pad_bringup.ros_probe import RosProbe
 from pad_bringup.supervisor import command
@@ -180,7 +181,17 @@ def _gate_killed(world: World) -> Verdict:
     if last > killed + _SILENCE:
         raise BenchError("the gate that was started again commands without having been enabled")
     ended = f"{_restarted(world, names.COMMAND_GATE)}; no command until /pad/enable"
-    return Verdict(ended, max(0.0, 1e3 * (last - killed)), world.recover(world.live.runner.enable))
+    return Verdict(ended, max(0.0, 1e3 * (last - killed)), world.recover(partial(_enable, world)))
+
+
+def _enable(world: World) -> None:
+    """/pad/enable. For some seconds after a kill the dead predecessor may be asked, who does not answer."""
+    try:
+        world.live.runner.enable()
+    except EpisodeError as error:
+        if "did not answer" not in str(error):
+            raise
+        world.live.runner.enable()
 
 
 def _restarted(world: World, node: str) -> str:
@@ -257,8 +268,6 @@ def _two_policies(world: World) -> Verdict:
 
 
 def _refused(world: World) -> str:
-    from pad_bringup.errors import EpisodeError
-
     try:
         world.live.runner.enable()
     except EpisodeError as error:
