@@ -12,6 +12,7 @@ Array = NDArray[np.floating[Any]]
 
 _PERIOD = 0.008  # s; longer steps are made of several
 _GAIN = 18.0  # 1/s, velocity per error
+_STILL = 1e-9  # per s, per s^2
 _PREVIEW = 0.016  # s by which the target's velocity is taken ahead: about what the jerk limit delays it by
 
 
@@ -32,6 +33,11 @@ class AxisState:
     velocity: Array
     acceleration: Array
 
+    @property
+    def rests(self) -> bool:
+        """Whether every axis stands still."""
+        return not (np.any(np.abs(self.velocity) > _STILL) or np.any(np.abs(self.acceleration) > _STILL))
+
     @classmethod
     def resting(cls, position: Array) -> "AxisState":
         """At rest at a position (D,)."""
@@ -41,8 +47,10 @@ class AxisState:
 class Brake:
     """The quickest way to rest from a state."""
 
-    def __init__(self, trajectory: ruckig.Trajectory) -> None:
+    def __init__(self, trajectory: ruckig.Trajectory, start: Array) -> None:
+        """trajectory: relative to where it starts, `start` (D,)."""
         self._trajectory = trajectory
+        self._start = start
 
     @property
     def duration(self) -> float:
@@ -53,11 +61,16 @@ class Brake:
     def extrema(self) -> tuple[Array, Array]:
         """Lowest and highest position (D,) on the way."""
         extrema = self._trajectory.position_extrema
-        return np.array([e.min for e in extrema]), np.array([e.max for e in extrema])
+        return self._start + [e.min for e in extrema], self._start + [e.max for e in extrema]
+
+    def position(self, time: float) -> list[float]:
+        """Position of D axes `time` s after the start."""
+        return list(self._start + self._trajectory.at_time(min(time, self.duration))[0])
 
     def at(self, time: float) -> AxisState:
         """State `time` s after the start."""
-        return AxisState(*(np.array(value) for value in self._trajectory.at_time(min(time, self.duration))))
+        way, velocity, acceleration = (np.array(v) for v in self._trajectory.at_time(min(time, self.duration)))
+        return AxisState(self._start + way, velocity, acceleration)
 
 
 class JerkLimiter:
@@ -111,8 +124,10 @@ class JerkLimiter:
         """The quickest way to rest from `state`."""
         inputs = self._inputs
         _set_state(inputs, state)
+        # From 0: ruckig counts 0 among the positions on the way, which is right there and nowhere else.
+        inputs.current_position = [0.0] * len(state.position)
         inputs.target_velocity = [0.0] * len(state.position)
-        return Brake(self._solve(inputs))
+        return Brake(self._solve(inputs), state.position)
 
     def _solve(self, inputs: ruckig.InputParameter) -> ruckig.Trajectory:
         trajectory = ruckig.Trajectory(inputs.degrees_of_freedom)
