@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from pad_bringup.bench.benchmark import BenchSettings
 from pad_bringup.bench.graph.extent import Extent
@@ -27,11 +29,9 @@ def measure(settings: BenchSettings, say: Callable[[str], None]) -> dict[str, fl
     chosen = [fault for fault in FAULTS if not extent.faults or fault.name in extent.faults]
     waiting = list(chosen)
     rows: list[tuple[Fault, str, float | None, str, bool]] = []
-    starts = 0
     while waiting:
-        starts += 1
         try:
-            with world(extent, settings.work / f"faults_{starts}", say) as made:
+            with world(extent, Path(tempfile.mkdtemp(prefix="faults_", dir=settings.work)), say) as made:
                 while waiting:
                     fault = waiting.pop(0)
                     say(f"fault: {fault.name}")
