@@ -14,7 +14,12 @@ from pad_bringup.collision_matrix import CollisionModel, random_posture
 from pad_bringup.errors import CellError
 from pad_bringup.resources import resource
 from pad_parse import geometry
+from pad_policy.chunking import JointChunk
+from pad_policy.clearance import ArmClearance
+from pad_policy.environment import JointMeasurement
+from pad_policy.guard import MotionGuard, Workspace
 from pad_policy.robot_limits import command_joint_names, gate_limits
+from pad_policy.safety import CommandGate
 
 # Craig's convention, from the table in Franka's documentation: a, d, alpha of joints 1 to 7, then of the flange.
 DH = [
@@ -83,6 +88,27 @@ def test_the_gate_keeps_the_lower_of_two_jerk_limits(robot: Robot) -> None:
     assert len(limits.lower) == len(command_joint_names(robot)) == 16
     np.testing.assert_allclose(limits.jerk[:14], 7.0 / 0.02)
     np.testing.assert_allclose(gate_limits(robot, jerk_time=0.001).jerk[:14], 5000.0)
+
+
+def test_the_gate_moves_joints_that_cannot_be_at_zero(robot: Robot) -> None:
+    """Joint 4 ends below 0, joint 6 begins above it, and the hands stand open as far as they can."""
+    names, limits = command_joint_names(robot), gate_limits(robot)
+    box = Workspace(np.tile([-0.6, -0.8, 0.0], (2, 1)), np.tile([0.6, 0.8, 0.9], (2, 1)))
+    gate = CommandGate(names, limits, guard=MotionGuard(box, ArmClearance(robot)))
+    home = robot.home.ravel()
+    goal = home + np.tile([0.1, 0.1, -0.1, -0.1, 0.1, 0.1, 0.1], 2)
+    gate.tick(0.0, JointMeasurement(0.0, home, np.full(2, 0.08)))
+    assert gate.enable(0.0) == ""
+    times = np.array([0.5, 1.0])
+    gate.accept(JointChunk(0.001, names, times, np.stack([goal, goal]), np.full((2, 2), 0.08)), 0.002)
+    commands = [home]
+    for now in np.arange(1, 150) * 0.008:
+        out = gate.tick(now, JointMeasurement(now, commands[-1], np.full(2, 0.08)))
+        commands.append(out.joints)
+    np.testing.assert_allclose(commands[-1], goal, atol=0.005)
+    rows = np.array(commands)
+    assert (rows >= limits.lower[:14]).all() and (rows <= limits.upper[:14]).all()
+    assert (np.abs(np.diff(rows, axis=0)) <= limits.velocity[:14] * 0.008 + 1e-9).all()
 
 
 def test_the_mock_cell_takes_as_many_joints_as_the_profile_has(robot: Robot) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -36,7 +37,8 @@ class Recorder(Node):
     def __init__(self) -> None:
         super().__init__("recorder")
         declare(self, "out", "", "Folder to write; must not exist.")
-        self.declare_parameter("topics", Parameter.Type.STRING_ARRAY)
+        described = ParameterDescriptor(description="Topics to record; at least one.", read_only=True)
+        self.declare_parameter("topics", Parameter.Type.STRING_ARRAY, described)
         megabytes = declare(
             self,
             "reserve",
