@@ -133,7 +133,11 @@ def _depth_holes(world: World) -> Verdict:
 
 
 def _group_lost(world: World) -> Verdict:
-    return _by_relay(world, fault=relay.HIDDEN, group=min(world.log.known))
+    return _held(
+        world,
+        lambda: world.harm(fault=relay.HIDDEN, group=min(world.log.known)),
+        lambda: world.harm(fault=relay.NO_FAULT),
+    )
 
 
 def _joint_states_stop(world: World) -> Verdict:
