@@ -17,6 +17,7 @@ CLI = {
     "view": "look at a demonstration or a dataset in the browser",
     "new-task": "the files of a task of your own, to be edited; --check looks whether they can work",
     "export": "dataset -> dataset of another library (LeRobot)",
+    "gallery": "one page with the clips, curves and tables of result folders",
     "bench": "measure what docs/benchmarks.md records",
     "docs": "make docs/reference from the code",
 }

@@ -761,7 +761,7 @@ def export(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="Benchmark: parse, augment, policy, aloha, graph or faults.")],
+    name: Annotated[str, typer.Argument(help="Benchmark: parse, augment, policy, aloha, tasks, graph or faults.")],
     only: Annotated[list[str] | None, typer.Option(help="Only this section; may be given several times.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few samples, to see that it runs; not for the record.")
@@ -770,10 +770,12 @@ def bench(
         Path | None, typer.Option(help="Folder of real clips.", envvar="PAD_REAL_CLIPS", exists=True, file_okay=False)
     ] = None,
     work: Annotated[
-        Path | None, typer.Option(help="Folder to keep; the same command after an interruption goes on in it (policy).")
+        Path | None,
+        typer.Option(help="Folder to keep; the same command after an interruption goes on in it (policy, tasks)."),
     ] = None,
     options: Annotated[
-        list[str] | None, typer.Option("--set", help="policy, graph, faults: NAME=VALUE of its extent, e.g. trials=3.")
+        list[str] | None,
+        typer.Option("--set", help="policy, tasks, graph, faults: NAME=VALUE of its extent, e.g. trials=3."),
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -820,10 +822,26 @@ def new_task(
         return
     found = check_task(name, robot)
     values = {"success": found.success, "cause": found.cause, "preview": str(found.preview)}
-    verdict = "the robots do it by script" if found.success else f"by script the robots fail: {found.cause}"
+    verdict = "the synthetic human can do it, and so can the robots, by script" if found.success else found.cause
     _result(values, as_json, [verdict, f"look at it: {found.preview}"])
     if not found.success:
         raise typer.Exit(BAD_INPUT)
+
+
+@app.command()
+def gallery(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders with results: runs, benchmarks, evaluations (--out).")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page (.html).")] = Path("gallery.html"),
+    as_json: Json = False,
+) -> None:
+    """One self-contained page of clips, curves and tables; without folders of everything in runs/."""
+    from pad_bringup.gallery import write_gallery
+
+    tasks = write_gallery(folders or [Path("runs")], out)
+    values = {"gallery": str(out.resolve()), "tasks": tasks}
+    _result(values, as_json, [f"{', '.join(tasks)}: {out} ({out.stat().st_size / 1e6:.1f} MB)"])
 
 
 @app.command()

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from pad_augment.errors import PadAugmentError
 from pad_augment.kinematics import Robot
 from pad_bringup import store
-from pad_bringup.errors import ResourceError
+from pad_bringup.errors import PadBringupError, ResourceError
 from pad_bringup.resources import resource, share_directory
 from pad_bringup.user_tasks import task_file, use_task
 from pad_parse.task import TASK_FILE, TaskSpec, known_tasks, user_tasks
 
 PREVIEW = "preview.png"
+_RATE = 30.0
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LAUNCH = '''"""The whole node graph for the task `{name}`: `ros2 launch {name}.launch.py` in this folder."""
 
@@ -85,7 +87,9 @@ def _renamed(text: str, names: dict[str, str]) -> str:
 
 @dataclass(frozen=True)
 class TaskCheck:
-    """success: whether the demonstration, done by the robots by script, meets the goal. cause: why not.
+    """success: whether the synthetic human can do it, and whether it meets the goal when the robots do it by script.
+
+    cause: why not.
 
     preview: an image of the scene as the camera sees it, keypoints marked.
     """
@@ -104,6 +108,7 @@ def check_task(task: str, robot: str = "ur5e_pair") -> TaskCheck:
         ResourceError, CellError, PadParseError: a file is missing or wrong.
     """
     from pad_bringup.cell import Cell
+    from pad_bringup.cell.human.motion import demonstrate
     from pad_bringup.cell.scripted import scripted_run
 
     name = use_task(task)
@@ -118,10 +123,15 @@ def check_task(task: str, robot: str = "ur5e_pair") -> TaskCheck:
         preview.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(preview), image):
             raise ResourceError(f"{preview} cannot be written")
+        homes = {thing: model.home for thing, model in cell.objects.models.items()}
+        try:
+            demonstrate(cell.objects, homes, np.random.default_rng(0), _RATE)
+        except PadBringupError as error:
+            return TaskCheck(False, f"the synthetic human cannot do it: {error}", preview)
         try:
             outcome = scripted_run(cell, Robot(cell.profile)).outcome
         except PadAugmentError as error:
-            return TaskCheck(False, f"the robots cannot follow the demonstration: {error}", preview)
+            return TaskCheck(False, f"the robots cannot follow it: {error}", preview)
     finally:
         cell.close()
-    return TaskCheck(outcome.success, outcome.cause, preview)
+    return TaskCheck(outcome.success, "" if outcome.success else f"by script the robots fail: {outcome.cause}", preview)

@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "augment": ("generation", "proof", "physics", "clutter", "service"),
     "policy": ("inference", "curve", "ablations", "baselines", "vision"),
     "aloha": ("transfer_cube",),
+    "tasks": ("protocol",),
     "graph": ("graph_up", "camera_to_command", "hold_stop", "rates", "soak", "fuzz"),
     "faults": ("running_graph",),
 }
