@@ -402,6 +402,15 @@ def test_what_is_missing_is_one_line(on_table, tmp_path: Path, here) -> None:
     assert not (tmp_path / "out.yaml").exists()
 
 
+def test_joints_of_another_robot_are_one_line(on_table, tmp_path: Path, here) -> None:
+    _, photos = on_table
+    images = tmp_path / "images"
+    write_images(images, [photos[0][1]])
+    (images / "views.yaml").write_text(f"views: [{{image: 0.png, joints: {[0.0] * 7}}}]\n")
+    code, _, complaint = here("calibrate", images, "--arm", "left", "--out", tmp_path / "out.yaml")
+    assert code == 2 and "7 joints; an arm of ur5e_pair has 6" in complaint, complaint
+
+
 # -- recordings and the running robot
 
 

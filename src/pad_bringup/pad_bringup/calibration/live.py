@@ -71,7 +71,7 @@ class _Eye(Node):
         self.joints.append((stamp_seconds(message.header), dict(zip(message.name, message.position))))
 
     def still(self, wanted: tuple[str, ...], stamp: float) -> NDArray[np.float64] | None:
-        """The joints (6,) rad of an arm that has stood still for a while before `stamp` (s); None where it has not."""
+        """The joints (n,) rad of an arm that has stood still for a while before `stamp` (s); None where it has not."""
         held = [(at, [j[name] for name in wanted]) for at, j in self.joints if all(name in j for name in wanted)]
         if not held or held[0][0] > stamp - _STILL_FOR:
             return None

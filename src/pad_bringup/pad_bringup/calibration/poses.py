@@ -48,9 +48,9 @@ def parse_pose(text: str, what: str) -> FloatArray:
 
 
 def still_joints(stamps: ArrayLike, positions: ArrayLike, begin: float, end: float) -> FloatArray | None:
-    """The joints (6,) rad of an arm that stands still from `begin` to `end` (s); None where it moves, or is not seen.
+    """The joints (n,) rad of an arm that stands still from `begin` to `end` (s); None where it moves, or is not seen.
 
-    stamps: (T,) s, rising; positions: (T, 6) rad.
+    stamps: (T,) s, rising; positions: (T, n) rad.
     """
     times, joints = np.asarray(stamps, np.float64), np.asarray(positions, np.float64)
     inside = (times >= begin) & (times <= end)

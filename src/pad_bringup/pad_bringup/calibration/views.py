@@ -49,7 +49,7 @@ class _View(BaseModel):
     image: str
     board_pose: _Six | None = None
     hand_pose: _Six | None = None
-    joints: _Six | None = None
+    joints: tuple[float, ...] | None = None
 
     @model_validator(mode="after")
     def _one_pose(self) -> _View:
@@ -97,9 +97,18 @@ class Method:
         """Whether a hand holds the board."""
         return self.arm is not None
 
-    def hand(self, joints: FloatArray) -> FloatArray:
-        """Pose (4, 4) of the hand (TCP) in the task frame for joints (6,) rad."""
+    def hand(self, joints: FloatArray, where: str = "the robot") -> FloatArray:
+        """Pose (4, 4) of the hand (TCP) in the task frame for joints (n,) rad.
+
+        Raises:
+            CalibrationError: the robot's arms have another number of joints.
+        """
         assert self.robot is not None and self.arm is not None
+        count = self.robot.joints_per_arm
+        if len(joints) != count:
+            raise CalibrationError(
+                f"{where}: {len(joints)} joints; an arm of {self.robot.profile.name} has {count} joints"
+            )
         return self.robot.fk(self.arm, joints)
 
     def fixed_pose(self, where: str) -> FloatArray:
@@ -249,7 +258,7 @@ def _listed(folder: Path, board: Board, method: Method, camera: Camera | None) -
     def pose(view: _View) -> FloatArray:
         where = f"{view.image} in {file}"
         if method.in_hand and view.joints is not None:
-            return method.hand(np.array(view.joints))
+            return method.hand(np.array(view.joints), f"joints of {where}")
         if method.in_hand and view.hand_pose is not None:
             return pose_from_words(view.hand_pose, f"hand_pose of {where}")
         if not method.in_hand and view.board_pose is not None:
