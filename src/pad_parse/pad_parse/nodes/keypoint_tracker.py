@@ -29,6 +29,7 @@ from pad_parse.following import Following, demonstration_localiser, start_follow
 from pad_parse.localisation import BACKENDS, KeypointLocaliser
 from pad_parse.nodes.camera_stream import COLOUR, DEPTH, INFO, CameraStream
 from pad_parse.nodes.keypoint_messages import KeypointMarkers, keypoint_array, pose_message
+from pad_parse.nodes.lateness import Lateness
 from pad_parse.nodes.parameters import calibrated_camera, declare, required
 from pad_parse.nodes.running import run_node
 from pad_parse.nodes.transforms import TransformOutput
@@ -113,7 +114,7 @@ class KeypointTracker(Node):
         self._confidence_limit = declare(
             self, "confidence_limit", 0.5, "Confidence below which an object counts as not found.", limits=(0.0, 1.0)
         )
-        self._late = declare(
+        late = declare(
             self, "late", 0.1, "Seconds by which an image may be later than usual and still count.", limits=(0.01, 10.0)
         )
         declare(self, "localiser", "classical", "How the keypoints are found in a new scene.", choices=BACKENDS)
@@ -130,7 +131,7 @@ class KeypointTracker(Node):
         self._request: _Request | None = None
         self._search: _Search | None = None
         self._newest = self._marked = -np.inf
-        self._delays: deque[float] = deque(maxlen=300)
+        self._lateness = Lateness(float(late))
         self._busy: deque[float] = deque(maxlen=300)
         self._tracked, self._received, self._skipped = 0, 0, 0
         self._watched = self._started = time.monotonic()
@@ -224,7 +225,7 @@ class KeypointTracker(Node):
         elif search.found is not None:
             self._tracker, frame, confidence = search.found.tracker, search.found.frame, search.found.confidence
             self._markers.clear_trails()
-            self._delays.clear()  # the search took longer than an image may be late
+            self._lateness.forget()  # the search took longer than an image may be late
             self._publish(frame, search.stamp)
             response.success = True
             response.keypoints = self._array(frame, search.stamp)
@@ -268,8 +269,7 @@ class KeypointTracker(Node):
             self._look()
         if self._tracker is None:
             return
-        self._delays.append(self._now() - stamp)
-        if self._delays[-1] > min(self._delays) + self._late:
+        if self._lateness.is_late(self._now() - stamp):
             self._skipped += 1
             return
         began = time.monotonic()
