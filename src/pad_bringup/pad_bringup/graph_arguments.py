@@ -40,6 +40,24 @@ _DECLARED: tuple[tuple[tuple[Use, ...], Argument], ...] = (
             CELLS,
         ),
     ),
+    (
+        _MOVES,
+        Argument(
+            "smoothing",
+            "none",
+            "What a new chunk makes of those before: none, it replaces them; blend, it cross-fades from the last; "
+            "ensemble, the mean of all that reach as far.",
+            ("none", "blend", "ensemble"),
+        ),
+    ),
+    (
+        _MOVES,
+        Argument(
+            "gate",
+            "",
+            "NAME=VALUE of the command gate's numbers, separated by spaces, as gate:='speed=0.3 keypoint_timeout=1'.",
+        ),
+    ),
     (_MOVES, Argument("policy", "", "Policy folder; empty: the newest one that `pad demo` made for the task.")),
     (
         _EVERY[:-1],

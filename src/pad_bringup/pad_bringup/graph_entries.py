@@ -155,7 +155,13 @@ class Common:
         return self._entry(
             names.POLICY_NODE,
             "pad_policy",
-            {"task": self.given["task"], "policy": policy, "robot": self.robot, **self._clock},
+            {
+                "task": self.given["task"],
+                "policy": policy,
+                "robot": self.robot,
+                "smoothing": self.given["smoothing"],
+                **self._clock,
+            },
             on_exit=OnExit.RESTART,
             lifecycle=True,
         )
@@ -165,11 +171,22 @@ class Common:
         return self._entry(
             names.COMMAND_GATE,
             "pad_policy",
-            {"robot": self.robot, **self._clock},
+            {"robot": self.robot, **self._gate_numbers(), **self._clock},
             on_exit=OnExit.RESTART,
             services=(names.ENABLE, names.STOP),
             topics=(names.SAFETY,),
         )
+
+    def _gate_numbers(self) -> Mapping[str, float]:
+        if not self.given["gate"]:
+            return {}
+        from pad_policy.errors import ConfigError
+        from pad_policy.gate_parameters import gate_numbers
+
+        try:
+            return gate_numbers(self.given["gate"])
+        except ConfigError as error:
+            raise GraphError(f"gate: {error}") from error
 
     def tamp_server(self, demonstration: str, options: Mapping[str, ParameterValue] | None = None) -> NodeEntry:
         """Nothing that moves depends on it."""

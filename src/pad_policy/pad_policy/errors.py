@@ -29,5 +29,13 @@ class ChunkError(PolicyError):
     """A joint chunk is malformed; the message says which rule it breaks."""
 
 
+class FarStartError(ChunkError):
+    """The first chunk begins far from where the robot is."""
+
+
+class ApproachError(PolicyError):
+    """There is no way from where the arms are to where the policy starts, or they touch something."""
+
+
 class RolloutError(PolicyError):
     """An environment broke the contract of `pad_policy.rollout.Environment`."""

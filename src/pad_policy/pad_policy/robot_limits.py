@@ -16,17 +16,19 @@ def command_joint_names(robot: Robot) -> list[str]:
     return [*robot.joint_names, *(arm.finger_joint for arm in robot.arms)]
 
 
-def gate_limits(robot: Robot, *, speed: float = 1.0, jerk_time: float = JERK_TIME) -> GateLimits:
+def gate_limits(
+    robot: Robot, *, speed: float = 1.0, acceleration: float = 1.0, jerk_time: float = JERK_TIME
+) -> GateLimits:
     """Limits of the joints and the 2 openings.
 
-    speed: share of the profile's velocities that is allowed. jerk_time: s from none to all acceleration; a jerk limit
-    of the profile that is lower than that holds instead.
+    speed, acceleration: shares of the profile's velocities and accelerations that are allowed. jerk_time: s from none
+    to all acceleration; a jerk limit of the profile that is lower than that holds instead.
     """
-    acceleration = np.concatenate([robot.acceleration_limits.ravel(), np.full(2, OPENING_ACCELERATION)])
+    push = acceleration * np.concatenate([robot.acceleration_limits.ravel(), np.full(2, OPENING_ACCELERATION)])
     return GateLimits(
         lower=np.concatenate([robot.lower_limits.ravel(), np.zeros(2)]),
         upper=np.concatenate([robot.upper_limits.ravel(), [arm.max_opening for arm in robot.arms]]),
         velocity=speed * np.concatenate([robot.velocity_limits.ravel(), np.full(2, OPENING_VELOCITY)]),
-        acceleration=acceleration,
-        jerk=np.minimum(acceleration / jerk_time, np.append(robot.jerk_limits.ravel(), (np.inf, np.inf))),
+        acceleration=push,
+        jerk=np.minimum(push / jerk_time, np.append(robot.jerk_limits.ravel(), (np.inf, np.inf))),
     )

@@ -52,6 +52,10 @@ class PolicyRunner:
         self._due = self._stamp = -np.inf
         self._since_plan = 0
 
+    def reseed(self, rng: np.random.Generator) -> None:
+        """Sample with another generator from now on."""
+        self._rng = rng
+
     def due(self, stamp: float, tolerance: float = 0.0) -> bool:
         """Whether an observation with this stamp (s) belongs in the history; `tolerance` s early is on time."""
         return stamp >= self._due - tolerance

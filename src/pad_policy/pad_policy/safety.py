@@ -5,9 +5,10 @@ distances. The proof is by induction: a step is taken only if the robot could br
 them, so a brake that keeps them is always at hand.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from pad_policy.chunking import JointChunk, StitchedPath, stitch
 from pad_policy.environment import JointMeasurement
-from pad_policy.errors import ChunkError, ConfigError
+from pad_policy.errors import ChunkError, ConfigError, FarStartError
 from pad_policy.guard import MotionGuard, Whereabouts
+from pad_policy.joint_history import LARGEST_LEAP, leap
 from pad_policy.keypoint_health import KeypointHealth
 from pad_policy.limiter import AxisLimits, AxisState, Brake, JerkLimiter, stacked
 
@@ -77,6 +79,7 @@ class GateTiming:
     longest_step: float = 0.05  # after a longer pause between ticks the robot rests at the last command
     largest_jump: float = 0.8  # rad between neighbouring points; more is another robot's or a broken chunk
     largest_start: float = 0.5  # rad between the arms and the first chunk's first point
+    largest_leap: float = LARGEST_LEAP  # rad between two joint states beyond what the arms can have moved
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class SafetyReport:
     stale_holds: int = 0
     keypoint_holds: int = 0
     pauses: int = 0
+    far_starts: int = 0
     chunk_age: float = float("inf")
     joint_state_age: float = float("inf")
     keypoint_age: float = float("inf")
@@ -122,13 +126,14 @@ class _Counters:
     stale_holds: int = 0
     keypoint_holds: int = 0
     pauses: int = 0
+    far_starts: int = 0
 
 
 @dataclass
 class _Motion:
     """What is being commanded, and when. late: s that the path has waited, because the arms could not be moved.
 
-    started: whether a chunk has been followed since the gate was enabled.
+    started: whether a chunk has been followed since the gate was enabled. by_sight: whether the path answers keypoints.
     """
 
     state: AxisState
@@ -136,6 +141,7 @@ class _Motion:
     path: StitchedPath | None = None
     late: float = 0.0
     started: bool = False
+    by_sight: bool = True
     chunk_stamp: float = field(default=-np.inf)
     whereabouts: Whereabouts | None = None
 
@@ -213,9 +219,23 @@ class CommandGate:
         return ""
 
     def disable(self) -> None:
-        """Emit nothing any more, until enabled again. A latched stop stays latched."""
-        if self._state != GateState.STOPPED:
-            self._state, self._cause, self._motion = GateState.IDLE, "not enabled", None
+        """Brake, then emit nothing any more, until enabled again. A latched stop stays latched."""
+        if self._state == GateState.STOPPED:
+            return
+        self._state, self._cause = GateState.IDLE, "not enabled"
+        if self._motion is not None:
+            self._motion.path = None
+            self._end_at_rest()
+
+    @property
+    def braking(self) -> bool:
+        """Whether the arms are being brought to rest, because the gate was disabled or stopped."""
+        motion = self._motion
+        return self._state in (GateState.IDLE, GateState.STOPPED) and motion is not None and not motion.state.rests
+
+    def _end_at_rest(self) -> None:
+        if self._state == GateState.IDLE and self._motion is not None and self._motion.state.rests:
+            self._motion = None
 
     def stop(self, cause: str = "stop requested") -> None:
         """Brake as hard as the limits allow and stay there until enabled again."""
@@ -235,19 +255,26 @@ class CommandGate:
         outside = np.flatnonzero((measured.positions < low) | (measured.positions > high))
         if len(outside):
             return f"{self._joint_names[outside[0]]} is outside its limits; move it back by hand first"
-        if self._state == GateState.STOPPED and self._motion is not None and np.any(self._motion.state.velocity):
+        if self.braking:
             return "the arms are still braking; try again"
         return ""
 
     # -- inputs -----------------------------------------------------------------------------------------------
 
-    def accept(self, chunk: JointChunk, now: float) -> None:
-        """Take over a chunk, or raise `ChunkError` saying which rule it breaks (and count it)."""
+    def accept(self, chunk: JointChunk, now: float, *, by_sight: bool = True) -> None:
+        """Take over a chunk, or raise `ChunkError` saying which rule it breaks (and count it).
+
+        by_sight: whether it answers keypoints, which are then judged; a planned way is followed without any.
+        """
         self._notice_clock(now)
         try:
             self._check(chunk, now)
-        except ChunkError:
+        except ChunkError as error:
             self._counters.rejected_chunks += 1
+            if isinstance(error, FarStartError):
+                self._counters.far_starts += 1
+                if self._state == GateState.HOLDING:
+                    self._cause = str(error)
             raise
         self._last_stamp = chunk.stamp
         motion = self._motion
@@ -262,6 +289,7 @@ class CommandGate:
         motion.path = stitch(bounded, max(now, motion.time), motion.state.position, motion.state.velocity)
         motion.late = 0.0
         motion.started |= motion.path is not None
+        motion.by_sight = by_sight
         motion.chunk_stamp = chunk.stamp
 
     def see_keypoints(self, stamp: float, groups: Mapping[str, float], largest_jump: float) -> None:
@@ -300,10 +328,10 @@ class CommandGate:
         if motion is not None and not motion.started:
             away = np.abs(ahead[0] - motion.state.position[:joints])
             if away.max() > self._timing.largest_start:
-                raise ChunkError(
+                raise FarStartError(
                     f"the robot is far from where the policy starts: {names[int(away.argmax())]} by "
                     f"{away.max():.2f} rad, at most {self._timing.largest_start} rad are allowed; "
-                    "move it there first"
+                    "/pad/approach leads it there"
                 )
         path = ahead if motion is None else np.vstack([motion.state.position[:joints], ahead])
         jump = np.abs(np.diff(path, axis=0)).max(initial=0.0)
@@ -334,6 +362,7 @@ class CommandGate:
         """Advance to `now` (s) with the newest measurement (or None); returns what to command."""
         self._notice_clock(now)
         if joint_state is not None and self._is_sound(joint_state):
+            self._notice_leap(joint_state)
             self._measured = joint_state
         joint_age = np.inf if self._measured is None else now - self._measured.stamp
         motion = self._motion
@@ -344,9 +373,26 @@ class CommandGate:
             self._judge(motion, now, joint_age)
         self._move(motion, now)
         position = motion.state.position
+        self._end_at_rest()
         return GateOutput(
             position[: self._joints].copy(), position[self._joints :].copy(), self._report(now, chunk_age, joint_age)
         )
+
+    def _notice_leap(self, measured: JointMeasurement) -> None:
+        """Joints that are somewhere else at once (a cell was reset, an arm was swapped) are not driven back from there:
+        the arms would leap. A stop that commands nothing is latched.
+        """
+        before = self._measured
+        if before is None or self._motion is None:
+            return
+        worst = leap(before, measured, self._limits.velocity[: self._joints], self._timing.largest_leap)
+        if worst is not None:
+            by = abs(float(measured.positions[worst] - before.positions[worst]))
+            self._state, self._motion = GateState.STOPPED, None
+            self._cause = (
+                f"{self._joint_names[worst]} is {by:.2f} rad from where it was measured last: the robot was reset or "
+                "moved; call /pad/enable to go on from here"
+            )
 
     def _judge(self, motion: _Motion, now: float, joint_age: float) -> None:
         """Decide between running and holding."""
@@ -355,7 +401,8 @@ class CommandGate:
             cause = f"no joint states for {self._timing.joint_state_timeout:.2f} s"
         elif motion.path is not None and now > motion.path.end + self._timing.chunk_overrun:
             cause = f"no new chunk for {self._timing.chunk_overrun:.2f} s after the end of the last"
-        unhealthy = "" if cause or self._health is None or motion.path is None else self._health.problem(now)
+        blind = self._health is None or motion.path is None or not motion.by_sight
+        unhealthy = "" if cause or blind or self._health is None else self._health.problem(now)
         cause = cause or unhealthy
         if cause:
             motion.path = None
@@ -381,23 +428,23 @@ class CommandGate:
             motion.late += step
             self._counters.pauses += 1
             return
-        braking = [
-            limiter.brake(self._part(motion.state, group))
-            for limiter, group in zip(self._limiters, self._groups, strict=True)
+        before = motion.state
+        # To brake instead is always possible; what it takes is seldom asked for.
+        stopped: list[Callable[[], AxisState]] = [
+            partial(self._stopped, before, group, step) for group in range(len(self._groups))
         ]
-        stopped = [brake.at(step) for brake in braking]
         if motion.path is None:
-            parts, brakes = stopped, None
+            parts, brakes = [stop() for stop in stopped], None
         else:
             parts, brakes = self._follow(motion, motion.path, now, step, stopped)
-        before, motion.state = motion.state, stacked(parts)
+        motion.state = stacked(parts)
         if self._guard is not None:
             motion.state = self._guarded(motion, self._guard, before, parts, stopped, brakes)
         if motion.path is not None:
             self._count(before, motion.state, step)
 
     def _follow(
-        self, motion: _Motion, path: StitchedPath, now: float, step: float, stopped: list[AxisState]
+        self, motion: _Motion, path: StitchedPath, now: float, step: float, stopped: list[Callable[[], AxisState]]
     ) -> tuple[list[AxisState], list[Brake]]:
         """Per group, the next state along the path and how it would brake after it."""
         begun = now - step - motion.late
@@ -405,10 +452,13 @@ class CommandGate:
         speed = float(np.clip(room / _SLOW_ROOM, _SLOWEST, 1.0))
         lower, upper = self._limits.lower - 1e-9, self._limits.upper + 1e-9
         parts, brakes = [], []
+        at: dict[float, AxisState] = {}
         for index, (limiter, group) in enumerate(zip(self._limiters, self._groups, strict=True)):
 
             def target(ahead: float, group: slice = group) -> AxisState:
-                return self._part(AxisState(*path.at(begun + ahead)), group)
+                if ahead not in at:
+                    at[ahead] = AxisState(*path.at(begun + ahead))
+                return self._part(at[ahead], group)
 
             state = self._part(motion.state, group)
             part = limiter.follow(state, target, step, speed if index < 2 else 1.0)
@@ -416,7 +466,7 @@ class CommandGate:
             lowest, highest = brake.extrema
             if np.any(lowest < lower[group]) or np.any(highest > upper[group]):
                 self._counters.position_limited += 1
-                part = stopped[index]
+                part = stopped[index]()
                 brake = limiter.brake(part)
             parts.append(part)
             brakes.append(brake)
@@ -428,7 +478,7 @@ class CommandGate:
         guard: MotionGuard,
         before: AxisState,
         parts: list[AxisState],
-        stopped: list[AxisState],
+        stopped: list[Callable[[], AxisState]],
         brakes: list[Brake] | None,
     ) -> AxisState:
         """The next state that keeps the workspace and the distances: as chosen, or braking arms."""
@@ -439,7 +489,7 @@ class CommandGate:
         seen = guard.look(_moments(brakes, parts))
         outside = seen.outside.max(axis=0) > past.outside[0] + 1e-9
         for arm in np.flatnonzero(outside):
-            parts[arm] = stopped[arm]
+            parts[arm] = stopped[arm]()
             brakes[arm] = self._limiters[arm].brake(parts[arm])
             self._counters.workspace_limited += 1
         if outside.any():
@@ -447,11 +497,15 @@ class CommandGate:
         # Too close already (the robot was put there): whatever does not bring the arms closer is allowed.
         if seen.room.min() < min(0.0, float(past.room[0]) - 1e-9):
             self._counters.distance_limited += 1
-            parts[:2] = stopped[:2]
+            parts[:2] = [stopped[arm]() for arm in range(2)]
             motion.whereabouts = guard.look(stacked(parts).position[None])
         else:
             motion.whereabouts = Whereabouts(seen.outside[:1], seen.room[:1])
         return stacked(parts)
+
+    def _stopped(self, state: AxisState, group: int, step: float) -> AxisState:
+        """The next state of a group that brakes."""
+        return self._limiters[group].brake(self._part(state, self._groups[group])).at(step)
 
     @staticmethod
     def _part(state: AxisState, group: slice) -> AxisState:
@@ -489,8 +543,7 @@ class CommandGate:
 def _moments(brakes: list[Brake], parts: list[AxisState]) -> Array:
     """(K, D) the commands of the next moment and of some on the way to rest."""
     longest = max(brake.duration for brake in brakes)
-    rows = [np.concatenate([part.position for part in parts])]
-    rows += [
-        np.concatenate([brake.at(longest * k / _MOMENTS).position for brake in brakes]) for k in range(1, _MOMENTS + 1)
-    ]
+    rows = [[value for part in parts for value in part.position]]
+    for k in range(1, _MOMENTS + 1):
+        rows.append([value for brake in brakes for value in brake.position(longest * k / _MOMENTS)])
     return np.array(rows)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from pad_policy.chunking import JointChunk, StitchedPath, stitch
 from pad_policy.environment import JointMeasurement
-from pad_policy.errors import ChunkError, ConfigError
+from pad_policy.errors import ChunkError, ConfigError, FarStartError
+from pad_policy.gate_parameters import NUMBERS, TIMING, gate_numbers
+from pad_policy.keypoint_health import HealthLimits, KeypointHealth
 from pad_policy.safety import CommandGate, GateLimits, GateState, GateTiming
 
 NAMES = [f"{side}_joint_{i}" for side in ("left", "right") for i in range(6)]
@@ -285,3 +287,118 @@ def test_stitched_path_velocity_is_the_derivative() -> None:
         np.testing.assert_allclose(path.at(time)[1], numeric, rtol=1e-4, atol=1e-5)
         numeric = (path.at(time + 1e-6)[1] - path.at(time - 1e-6)[1]) / 2e-6
         np.testing.assert_allclose(path.at(time)[2], numeric, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=10, deadline=None)
+@given(delay=st.floats(0.0, 0.9))
+def test_a_chunk_goes_on_where_its_own_time_is_however_late_it_comes(delay: float) -> None:
+    """Stitching is by what has been due since the observation: a late answer moves the arms to the same places."""
+    targets = np.linspace(0.0, 0.3, 9)[1:, None] * np.ones(12)
+    gate = enabled_gate()
+    gate.tick(delay, measurement(delay))
+    gate.accept(chunk(0.0, targets), delay)
+    for now in np.arange(delay, 1.6, PERIOD):
+        out = gate.tick(now, measurement(now))
+    np.testing.assert_allclose(out.joints, targets[-1], atol=0.01)
+
+
+def test_disabling_brakes_first_and_then_commands_nothing() -> None:
+    gate = enabled_gate()
+    gate.accept(chunk(0.0, np.linspace(0.0, 1.5, 9)[1:, None] * np.ones(12)), 0.01)
+    times, commands = [], []
+    for k in range(1, 60):
+        out = gate.tick(k * PERIOD, measurement(k * PERIOD))
+        times.append(k * PERIOD)
+        commands.append(np.concatenate([out.joints, out.openings]))
+    gate.disable()
+    assert gate.braking and "braking" in gate.enable(60 * PERIOD)
+    now = 60 * PERIOD
+    while (out := gate.tick(now, measurement(now))).joints is not None:
+        assert out.report.state == GateState.IDLE
+        times.append(now)
+        commands.append(np.concatenate([out.joints, out.openings]))
+        now += PERIOD
+    assert_within_limits(times, commands)
+    assert not gate.braking and gate.enable(now) == ""
+
+
+def test_arms_that_are_somewhere_else_at_once_are_not_driven_back() -> None:
+    gate = enabled_gate(1.0)
+    gate.accept(chunk(0.0, np.ones((8, 12))), 0.0)
+    assert gate.tick(0.1, measurement(0.1, 1.0)).report.state == GateState.RUNNING
+    out = gate.tick(0.108, measurement(0.108, 0.0))
+    assert out.report.state == GateState.STOPPED and out.joints is None
+    assert "the robot was reset or moved" in out.report.cause
+    assert gate.enable(0.116) == ""
+    np.testing.assert_allclose(gate.tick(0.116, measurement(0.116, 0.0)).joints, 0.0)
+
+
+def test_a_planned_way_is_followed_without_keypoints() -> None:
+    for by_sight, state in ((True, GateState.HOLDING), (False, GateState.RUNNING)):
+        gate = CommandGate(NAMES, LIMITS, health=KeypointHealth())
+        gate.tick(0.0, measurement(0.0))
+        assert gate.enable(0.0) == ""
+        gate.accept(chunk(0.0), 0.0, by_sight=by_sight)
+        assert gate.tick(PERIOD, measurement(PERIOD)).report.state == state
+
+
+def test_a_far_start_is_counted_and_said() -> None:
+    gate = enabled_gate()
+    with pytest.raises(FarStartError):
+        gate.accept(chunk(0.0, np.full((8, 12), 0.6)), 0.0)
+    report = gate.tick(PERIOD, measurement(PERIOD)).report
+    assert report.far_starts == report.rejected_chunks == 1
+    assert "far from where the policy starts" in report.cause and "/pad/approach" in report.cause
+
+
+@pytest.mark.parametrize(
+    ("timing", "words"),
+    [
+        ({"oldest_chunk": 0.05}, "old"),
+        ({"newest_chunk": 0.0}, "future"),
+        ({"largest_jump": 0.05}, "jumps"),
+        ({"largest_start": 0.05}, "far from"),
+    ],
+)
+def test_timing_decides_which_chunks_are_refused(timing: dict[str, float], words: str) -> None:
+    stamp = {"oldest_chunk": 0.9, "newest_chunk": 1.05}.get(next(iter(timing)), 1.0)
+    moved = chunk(stamp, np.linspace(0.1, 0.8, 8)[:, None] * np.ones(12))
+    for given_timing, refused in ((GateTiming(), False), (replace(GateTiming(), **timing), True)):
+        gate = CommandGate(NAMES, LIMITS, given_timing)
+        gate.tick(1.0, measurement(1.0))
+        assert gate.enable(1.0) == ""
+        if refused:
+            with pytest.raises(ChunkError, match=words):
+                gate.accept(moved, 1.0)
+        else:
+            gate.accept(moved, 1.0)
+
+
+def test_timing_decides_when_the_arms_hold_wait_and_stop() -> None:
+    def after(timing: GateTiming, seconds: float, step: float = PERIOD, leap: float = 0.0, **old: float):
+        gate = CommandGate(NAMES, LIMITS, timing)
+        gate.tick(0.0, measurement(0.0))
+        assert gate.enable(0.0) == ""
+        gate.accept(chunk(0.0, rows=1), 0.0)
+        for now in np.arange(step, seconds, step):
+            out = gate.tick(now, measurement(old.get("stamp", now), leap))
+        return out.report
+
+    assert after(GateTiming(), 0.5).state == GateState.RUNNING
+    assert after(GateTiming(chunk_overrun=0.1), 0.5).state == GateState.HOLDING
+    assert after(GateTiming(), 0.15, stamp=0.0).state == GateState.RUNNING
+    assert after(GateTiming(joint_state_timeout=0.05), 0.15, stamp=0.0).state == GateState.HOLDING
+    assert after(GateTiming(), 0.3, step=0.03).pauses == 0
+    assert after(GateTiming(longest_step=0.01), 0.3, step=0.03).pauses > 0
+    assert after(GateTiming(), 0.1, leap=0.2).state == GateState.RUNNING
+    assert after(GateTiming(largest_leap=0.05), 0.1, leap=0.2).state == GateState.STOPPED
+
+
+def test_numbers_of_the_gate_are_its_defaults_and_are_checked() -> None:
+    assert {name: default for name, (default, *_) in TIMING.items()} == vars(GateTiming())
+    health = HealthLimits()
+    assert NUMBERS["keypoint_timeout"][0] == health.timeout and NUMBERS["lost_timeout"][0] == health.lost_timeout
+    assert gate_numbers("speed=0.3  oldest_chunk=2") == {"speed": 0.3, "oldest_chunk": 2.0}
+    for wrong, words in (("sped=0.3", "known: speed"), ("speed=fast", "needs a number"), ("speed=2", "0.05 to 1.0")):
+        with pytest.raises(ConfigError, match=words):
+            gate_numbers(wrong)

@@ -129,6 +129,27 @@ class ProvingPlanner(ABC):
                         left.append((index, other))
         return out
 
+    def move(
+        self,
+        start: FloatArray,
+        goal: FloatArray,
+        openings: FloatArray,
+        bodies: Mapping[str, Body],
+        rng: np.random.Generator,
+    ) -> FloatArray:
+        """A proved way (T, 2 n) rad between postures (2 n,) rad, at rest at both ends, with fingers at openings (2,) m.
+
+        The straight line between the joints if it is free, else a searched way. Raises `PlanFailure`.
+        """
+        ends = np.stack([start, goal])
+        poses = np.stack([self._robot.fk(arm, ends[:, self._robot.columns(arm)]) for arm in (0, 1)], axis=1)
+        stretch = Stretch(poses, np.tile(openings, (2, 1)), True, bodies)
+        request = PlanRequest([stretch], at_rest=True, start=start)
+        name, way = self._way_around(request, [ends], 0, rng, False)
+        if name == _JOINT_LINE and not self._proved(stretch, way):
+            _, way = self._way_around(request, [ends], 0, rng, True)
+        return way
+
     def _with_stops(
         self,
         request: PlanRequest,

@@ -8,8 +8,10 @@ import numpy as np
 import rclpy
 from numpy.typing import NDArray
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
@@ -22,24 +24,16 @@ from pad_parse import qos
 from pad_policy.clearance import ArmClearance
 from pad_policy.environment import JointMeasurement
 from pad_policy.errors import ChunkError, PolicyError
+from pad_policy.gate_parameters import NUMBERS, TIMING
 from pad_policy.guard import MotionGuard, Workspace
 from pad_policy.keypoint_health import HealthLimits, KeypointHealth
 from pad_policy.nodes import conversions
 from pad_policy.robot_limits import command_joint_names, gate_limits
-from pad_policy.safety import CommandGate, GateState, SafetyReport
+from pad_policy.safety import CommandGate, GateState, GateTiming, SafetyReport
 
-_CHUNKS = "/pad/joint_chunk"
+_CHUNKS, _APPROACH_CHUNKS = "/pad/joint_chunk", "/pad/approach_chunk"
 _PERIOD = 0.008
 _REPORT_EVERY = 0.1
-_NUMBERS = {  # name: default, least, most, description
-    "speed": (1.0, 0.05, 1.0, "Share of the profile's joint velocities that is allowed."),
-    "jerk_time": (0.02, 0.005, 1.0, "s in which an axis may get from no acceleration to all that it is allowed."),
-    "between_arms": (0.01, 0.0, 0.5, "m, smallest distance of a link of one arm to one of the other."),
-    "within_arm": (0.003, 0.0, 0.5, "m, smallest distance of two links of one arm that are no neighbours."),
-    "keypoint_timeout": (0.5, 0.05, 10.0, "s without keypoints after which the arms hold."),
-    "lost_timeout": (2.0, 0.05, 60.0, "s for which a keypoint group may be lost before the arms hold."),
-    "largest_keypoint_jump": (0.15, 0.01, 10.0, "m between two images beyond which the arms hold."),
-}
 #: m, task frame: x, y, z of the lower, then of the upper corner
 _WORKSPACE = [-0.6, -0.8, 0.0, 0.6, 0.8, 0.9]
 
@@ -50,7 +44,7 @@ class CommandGateNode(Node):
     def __init__(self) -> None:
         super().__init__("command_gate")
         self.declare_parameter("robot", "", ParameterDescriptor(description="Robot profile YAML.", read_only=True))
-        for name, (default, least, most, description) in _NUMBERS.items():
+        for name, (default, least, most, description) in NUMBERS.items():
             span = FloatingPointRange(from_value=least, to_value=most, step=0.0)
             described = f"{description} From {least} to {most}."
             self.declare_parameter(
@@ -77,8 +71,15 @@ class CommandGateNode(Node):
         robot = Robot(RobotProfile.load(Path(path)))
         names = command_joint_names(robot)
         self._arm_joints, self._finger_joints = names[:-2], names[-2:]
-        limits = gate_limits(robot, speed=self._number("speed"), jerk_time=self._number("jerk_time"))
-        self._gate = CommandGate(names, limits, guard=self._guard(robot), health=KeypointHealth(self._health_limits()))
+        limits = gate_limits(
+            robot,
+            speed=self._number("speed"),
+            acceleration=self._number("acceleration"),
+            jerk_time=self._number("jerk_time"),
+        )
+        timing = GateTiming(**{name: self._number(name) for name in TIMING})
+        self._gate = CommandGate(names, limits, timing, self._guard(robot), KeypointHealth(self._health_limits()))
+        self._at_rest: Future = Future()
         self._dry_run = bool(self.get_parameter("dry_run").value)
         self._points: dict[int, NDArray[np.float64]] = {}
         self._measured: JointMeasurement | None = None
@@ -96,7 +97,10 @@ class CommandGateNode(Node):
         self._preview = self.create_publisher(JointState, "/pad/preview", qos.LATEST)
         self._safety = self.create_publisher(SafetyState, "/pad/safety", qos.STATUS)
         self.create_subscription(KeypointArray, "/pad/keypoints", self._on_keypoints, qos.LATEST)
-        self.create_subscription(JointTrajectory, _CHUNKS, self._on_chunk, qos.LATEST)
+        self.create_subscription(JointTrajectory, _CHUNKS, lambda m: self._on_chunk(m, by_sight=True), qos.LATEST)
+        self.create_subscription(
+            JointTrajectory, _APPROACH_CHUNKS, lambda m: self._on_chunk(m, by_sight=False), qos.LATEST
+        )
         self.create_subscription(JointState, "/joint_states", self._on_joint_states, qos.JOINT_STATES)
         self.create_service(SetBool, "/pad/enable", self._on_enable)
         self.create_service(Trigger, "/pad/stop", self._on_stop)
@@ -149,13 +153,13 @@ class CommandGateNode(Node):
         if measured is not None:
             self._measured = measured
 
-    def _on_chunk(self, message: JointTrajectory) -> None:
+    def _on_chunk(self, message: JointTrajectory, *, by_sight: bool) -> None:
         try:
-            self._gate.accept(conversions.joint_chunk(message), self._now())
+            self._gate.accept(conversions.joint_chunk(message), self._now(), by_sight=by_sight)
         except ChunkError as error:
             self.get_logger().warn(str(error), throttle_duration_sec=1.0)
 
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+    async def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if request.data:
             now = self._now()
             self._gate.tick(now, self._measured)
@@ -163,19 +167,24 @@ class CommandGateNode(Node):
             response.success, response.message = not problem, problem or "enabled: waiting for a chunk"
         else:
             self._gate.disable()
+            if self._gate.braking:
+                if self._at_rest.done():
+                    self._at_rest = Future()
+                await self._at_rest
             response.success, response.message = True, "disabled"
         self.get_logger().info(response.message)
         return response
 
     def _rivals(self) -> str:
         """Why the chunks cannot be trusted: more than one node publishes them; an empty string if one does or none."""
-        if self.count_publishers(_CHUNKS) < 2:
-            return ""
-        # By name: a node that was started again after a crash is still listed with its predecessor for a while.
-        nodes = {f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in self.get_publishers_info_by_topic(_CHUNKS)}
-        if len(nodes) < 2:
-            return ""
-        return f"{len(nodes)} nodes publish {_CHUNKS}: {', '.join(sorted(nodes))}; stop all but one"
+        for topic in (_CHUNKS, _APPROACH_CHUNKS):
+            if self.count_publishers(topic) < 2:
+                continue
+            # By name: a node that was started again after a crash is still listed with its predecessor for a while.
+            nodes = {f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in self.get_publishers_info_by_topic(topic)}
+            if len(nodes) > 1:
+                return f"{len(nodes)} nodes publish {topic}: {', '.join(sorted(nodes))}; stop all but one"
+        return ""
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.stop("stopped by /pad/stop; call /pad/enable to go on")
@@ -193,6 +202,8 @@ class CommandGateNode(Node):
                 throttle_duration_sec=1.0,
             )
         self._beat, self._pauses = now, output.report.pauses
+        if not self._gate.braking and not self._at_rest.done():
+            self._at_rest.set_result(None)
         if output.joints is not None and output.openings is not None:
             if self._dry_run:
                 preview = JointState(name=[*self._arm_joints, *self._finger_joints])
@@ -231,6 +242,7 @@ class CommandGateNode(Node):
             distance_limited=report.distance_limited,
             keypoint_holds=report.keypoint_holds,
             pauses=report.pauses,
+            far_starts=report.far_starts,
             keypoint_age=_known(report.keypoint_age),
             room=report.room,
         )
@@ -247,7 +259,12 @@ def _known(age: float) -> float:
 def main(args: list[str] | None = None) -> None:
     """Run the node; exit code 2 with one line when the robot profile is missing or wrong."""
     rclpy.init(args=args)
-    node = CommandGateNode()
+    try:
+        node = CommandGateNode()
+    except InvalidParameterValueException as error:
+        rclpy.logging.get_logger("command_gate").fatal(str(error))
+        rclpy.try_shutdown()
+        sys.exit(2)
     code = 0
     try:
         node.start()
