@@ -68,7 +68,7 @@ def test_links_and_commands_of_the_docs_exist() -> None:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
             if not (path.parent / link).exists():
                 wrong.append(f"{path.name}: {link}")
-        for verb, rest in re.findall(r"\./pad +([a-z]+)([^`\n|#]*)", text):
+        for verb, rest in re.findall(r"\./pad +([a-z]+(?:-[a-z]+)*)([^`\n|#]*)", text):
             if verb not in verbs:
                 if verb not in OWN:
                     wrong.append(f"{path.name}: ./pad {verb}")
