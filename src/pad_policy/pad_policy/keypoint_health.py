@@ -51,7 +51,7 @@ class KeypointHealth:
         if self.age(now) > limits.timeout:
             return f"no keypoints for {limits.timeout:.2f} s"
         for group, stamp in self._known.items():
-            if self._stamp - stamp > limits.lost_timeout:
+            if now - stamp > limits.lost_timeout:
                 return f"keypoint group {group} has been lost for {limits.lost_timeout:.1f} s"
         if now - self._jumped < limits.timeout:
             return f"keypoints jumped by {self._jump:.2f} m between two images"

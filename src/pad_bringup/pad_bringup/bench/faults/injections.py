@@ -207,10 +207,14 @@ def _restarted(world: World, node: str) -> str:
 
 def _clock_jumps(world: World) -> Verdict:
     """Forward, then back by half of it."""
-    verdicts = [
-        _held(world, lambda t=to: world.harm(offset=t), lambda: None, lambda *_: world.log.clock.jumped)
-        for to in (_JUMP, 0.5 * _JUMP)
-    ]
+    clock = world.log.clock
+
+    def put(offset: float) -> None:
+        since = time.time()
+        world.harm(offset=offset)
+        world.live.wait(lambda: clock.jumped >= since, "the clock to jump")
+
+    verdicts = [_held(world, partial(put, to), lambda: None, lambda *_: clock.jumped) for to in (_JUMP, 0.5 * _JUMP)]
     late = max(verdict.hold_ms or 0.0 for verdict in verdicts)
     ended = f"forward: {verdicts[0].ended}; back: {verdicts[1].ended}"
     return Verdict(ended, late, max(verdict.commands for verdict in verdicts))
