@@ -8,6 +8,7 @@ import numpy as np
 import rclpy
 from numpy.typing import NDArray
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -102,7 +103,8 @@ class CommandGateNode(Node):
             JointTrajectory, _APPROACH_CHUNKS, lambda m: self._on_chunk(m, by_sight=False), qos.LATEST
         )
         self.create_subscription(JointState, "/joint_states", self._on_joint_states, qos.JOINT_STATES)
-        self.create_service(SetBool, "/pad/enable", self._on_enable)
+        # In a group of its own: while it waits for the arms to rest, the beat must go on.
+        self.create_service(SetBool, "/pad/enable", self._on_enable, callback_group=MutuallyExclusiveCallbackGroup())
         self.create_service(Trigger, "/pad/stop", self._on_stop)
         self.create_timer(_PERIOD, self._on_timer)
 
