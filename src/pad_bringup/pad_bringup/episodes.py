@@ -136,7 +136,6 @@ class EpisodeRunner:
             cause="" if success else (outcome.cause or "success did not last"),
             seconds=seconds,
             wall_seconds=time.monotonic() - begin,
-            fraction_in_cup=float(outcome.fraction_in_cup),
             objects=objects,
             interventions={name: count - before.get(name, 0) for name, count in self._counts().items()},
             longest_loss=None if losses is None else losses.longest,

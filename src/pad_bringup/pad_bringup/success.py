@@ -20,7 +20,6 @@ class EpisodeResult:
         cause: why it is not a success; "" for a success.
         seconds: simulated seconds until the verdict.
         wall_seconds: real seconds, reset and localisation included.
-        fraction_in_cup: share of the drink in the cup at the end, 0 to 1.
         objects: name -> (x, y, yaw) of the start, metres and radians in the task frame.
         interventions: name -> how often the command gate changed or refused something.
         longest_loss: s for which a keypoint was lost without a break, at the most; None: no keypoints were seen.
@@ -31,7 +30,6 @@ class EpisodeResult:
     cause: str
     seconds: float
     wall_seconds: float
-    fraction_in_cup: float = 0.0
     objects: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     interventions: dict[str, int] = field(default_factory=dict)
     longest_loss: float | None = None

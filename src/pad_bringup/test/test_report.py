@@ -68,7 +68,7 @@ def full_content(clip=None):
         policy_measures={"held_out_position_error_m": 0.004},
         episodes=[
             EpisodeResult(
-                i, i % 3 > 0, "" if i % 3 else "spilled", 12.5, 14.0, 0.9, {"cup": (0.01, 0.2, 0.1)}, {"stale_holds": i}
+                i, i % 3 > 0, "" if i % 3 else "spilled", 12.5, 14.0, {"cup": (0.01, 0.2, 0.1)}, {"stale_holds": i}
             )
             for i in range(10)
         ],

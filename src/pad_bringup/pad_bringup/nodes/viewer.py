@@ -122,7 +122,7 @@ class ViewerNode(Node):
         outcome = self._latest.get(names.CELL_OUTCOME)
         if outcome is not None:
             lines.append(
-                f"**cell** {outcome.time:.0f} s, {100 * outcome.fraction_in_cup:.0f} % in the cup, "
+                f"**cell** {outcome.time:.0f} s, {outcome.cause or 'success'}, "
                 f"{outcome.real_time_factor:.2f} x real time"
             )
         return "  \n".join(lines) or "waiting for the first messages"
