@@ -1,6 +1,7 @@
 """Node: joint chunks in, limited commands out at 125 Hz. The only publisher of commands; starts disabled."""
 
 import math
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -260,7 +262,10 @@ def _known(age: float) -> float:
 
 def main(args: list[str] | None = None) -> None:
     """Run the node; exit code 2 with one line when the robot profile is missing or wrong."""
-    rclpy.init(args=args)
+    # Not rclpy's handlers: they end the context under the feet of a command that is being published.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = CommandGateNode()
     except InvalidParameterValueException as error:

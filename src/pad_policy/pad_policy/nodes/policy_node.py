@@ -44,8 +44,8 @@ from pad_policy.smoothing import SMOOTHINGS, ChunkSmoother
 _NUMBERS = {  # name: default, least, most, description
     "blend_time": (0.6, 0.05, 10.0, "smoothing blend: s over which a chunk takes over from the one before."),
     "time_limit": (30.0, 0.1, 3600.0, "s that /pad/execute_task takes at most, where its goal does not say."),
-    "start_distance": (0.2, 0.01, 10.0, "m that a TCP may be away from where the policy starts."),
-    "start_turn": (0.8, 0.05, 3.2, "rad that a TCP may be turned away from how the policy starts."),
+    "start_distance": (0.45, 0.01, 10.0, "m that a TCP may be away from where the policy starts."),
+    "start_turn": (1.8, 0.05, 3.2, "rad that a TCP may be turned away from how the policy starts."),
     "approach_speed": (0.25, 0.02, 1.0, "Share of the robot's velocities that /pad/approach uses."),
 }
 
