@@ -105,6 +105,9 @@ def test_a_bowl_that_was_only_carried_is_not_mixed() -> None:
     points, kinds = grains("mix_bowl", state.poses, shuffled=False)
     apart = goal.judge(replace(state, grains=points, kinds=kinds), objects.models)
     assert not apart.success and "are mixed to 0." in apart.cause
+    lifted = state.poses["spoon"] @ geometry.yaw_pose(0.0, 0.0, 0.0, 0.12)
+    shaken = goal.judge(replace(state, poses={**state.poses, "spoon": lifted}), objects.models)
+    assert shaken.cause == "the spoon is not in the bowl"
     beside = state.grains + [0.3, 0.0, 0.0]
     assert "grains are not in the bowl" in goal.judge(replace(state, grains=beside), objects.models).cause
     assert mixing(points, kinds) < 0.4 < 0.7 < mixing(state.grains, kinds) < 1.4

@@ -54,6 +54,7 @@ class Goal(BaseModel):
     upright: object -> rad, its largest tilt; it is not off the table either.
     apart: object -> (other, m), the least distance between their bases.
     held: objects that a gripper clasps with both fingers. free: objects that no gripper clasps.
+    dips: thing -> vessel; the middle of the thing's base is inside the vessel.
     mixed: vessel -> least `mixing` of the grains; nine of ten are inside.
     """
 
@@ -64,6 +65,7 @@ class Goal(BaseModel):
     apart: dict[str, tuple[str, Annotated[float, Field(gt=0)]]] = {}
     held: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
+    dips: dict[str, str] = {}
     mixed: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
 
     def judge(self, state: State, models: Mapping[str, ObjectModel]) -> Verdict:
@@ -74,6 +76,7 @@ class Goal(BaseModel):
             *(_not_apart(state, name, other, least) for name, (other, least) in self.apart.items()),
             *("" if state.holders[name] else f"the {name} is not held" for name in self.held),
             *(f"the {name} is still held" if state.holders[name] else "" for name in self.free),
+            *(_not_dipped(state, models, thing, vessel) for thing, vessel in self.dips.items()),
             *(_not_mixed(state, models, vessel, least) for vessel, least in self.mixed.items()),
         ]
         return Verdict(not any(faults), "; ".join(fault for fault in faults if fault))
@@ -94,6 +97,7 @@ def goal_of(success: Mapping[str, Any], objects: TaskObjects) -> Goal:
             f"task {objects.task}: success.{where}: {first['msg']}; known conditions: {', '.join(Goal.model_fields)}"
         ) from error
     named = [*goal.inside, *goal.inside.values(), *goal.upright, *goal.held, *goal.free, *goal.mixed]
+    named += [*goal.dips, *goal.dips.values()]
     named += [*goal.apart, *(other for other, _ in goal.apart.values())]
     if not named:
         raise CellError(f"task {objects.task} does not say when it is done; give conditions under success")
@@ -105,7 +109,7 @@ def goal_of(success: Mapping[str, Any], objects: TaskObjects) -> Goal:
     for vessel in goal.mixed:
         if objects.drink is None or objects.drink.container != vessel or objects.drink.other_colour is None:
             raise CellError(f"task {objects.task}: nothing of two colours is in the {vessel} that could be mixed")
-    for vessel in goal.inside.values():
+    for vessel in (*goal.inside.values(), *goal.dips.values()):
         if objects.models[vessel].form != "vessel":
             raise CellError(f"task {objects.task}: nothing can be inside the {vessel}, which is no vessel")
     return goal
@@ -117,6 +121,11 @@ def _not_inside(state: State, models: Mapping[str, ObjectModel], thing: str, ves
     axis = geometry.transform_points(state.poses[thing], np.outer(heights, [0.0, 0.0, 1.0]))
     share = contained(axis, state.poses[vessel], models[vessel]).mean()
     return "" if share >= 0.75 else f"the {thing} is not in the {vessel}"
+
+
+def _not_dipped(state: State, models: Mapping[str, ObjectModel], thing: str, vessel: str) -> str:
+    tip = state.poses[thing][None, :3, 3]
+    return "" if contained(tip, state.poses[vessel], models[vessel]).all() else f"the {thing} is not in the {vessel}"
 
 
 def _not_upright(state: State, name: str, largest: float) -> str:
