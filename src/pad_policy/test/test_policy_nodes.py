@@ -17,22 +17,28 @@ pytest.importorskip("pad_msgs.msg", reason="needs the built workspace (pad_msgs)
 from geometry_msgs.msg import Point  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState  # noqa: E402
+from rclpy.action import ActionClient  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
-from std_msgs.msg import Float64MultiArray  # noqa: E402
+from std_msgs.msg import Bool, Float64MultiArray  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 from trajectory_msgs.msg import JointTrajectory  # noqa: E402
 
 from pad_augment.kinematics import Robot, RobotProfile  # noqa: E402
+from pad_msgs.action import Approach, ExecuteTask  # noqa: E402
 from pad_msgs.msg import ActionChunk, Keypoint, KeypointArray, SafetyState  # noqa: E402
+from pad_msgs.srv import LocaliseKeypoints  # noqa: E402
 from pad_parse import qos  # noqa: E402
+from pad_policy.approach import start_posture  # noqa: E402
+from pad_policy.bundle import PolicyBundle  # noqa: E402
 from pad_policy.config import TrainingConfig  # noqa: E402
 from pad_policy.robot_limits import command_joint_names, gate_limits  # noqa: E402
 from pad_policy.training import train  # noqa: E402
 
 PROFILE = Path(__file__).parents[2] / "pad_bringup/config/robots/ur5e_pair.yaml"
+OTHER_ROBOT = PROFILE.with_name("aloha_pair.yaml")
 DOMAIN = 1 + os.getpid() % 100
 SIDES = ("left", "right")
 
@@ -61,6 +67,10 @@ class FakeWorld(Node):
         self.actions: list[ActionChunk] = []
         self.safety: list[SafetyState] = []
         self.alive = True
+        self.findable = self.obeys = True
+        self.groups = list(policy_toy.GROUPS)
+        self.create_service(LocaliseKeypoints, "/pad/localise_keypoints", self._localise)
+        self.success = self.create_publisher(Bool, "/pad/success", qos.LATEST)
         for arm, side in enumerate(SIDES):
             self.create_subscription(
                 Float64MultiArray, f"/{side}_forward_position_controller/commands", self._arm(arm), qos.COMMAND
@@ -79,7 +89,8 @@ class FakeWorld(Node):
 
     def _arm(self, arm: int):
         def receive(message: Float64MultiArray) -> None:
-            self.values[6 * arm : 6 * arm + 6] = message.data
+            if self.obeys:
+                self.values[6 * arm : 6 * arm + 6] = message.data
             if arm == 1:
                 self.commands.append((time.monotonic(), self.values.copy()))
 
@@ -91,6 +102,12 @@ class FakeWorld(Node):
 
         return receive
 
+    def _localise(
+        self, request: LocaliseKeypoints.Request, response: LocaliseKeypoints.Response
+    ) -> LocaliseKeypoints.Response:
+        response.success, response.message = self.findable, "" if self.findable else "no bottle in the image"
+        return response
+
     def _publish_joints(self) -> None:
         if self.alive:
             message = JointState(name=self.names[::-1], position=self.values[::-1].tolist())
@@ -100,7 +117,7 @@ class FakeWorld(Node):
     def _publish_keypoints(self) -> None:
         message = KeypointArray(task="pour")
         message.header.stamp = self.get_clock().now().to_msg()
-        for group, name, (x, y, z) in zip(policy_toy.GROUPS, policy_toy.POINT_OBJECTS, self.points, strict=True):
+        for group, name, (x, y, z) in zip(self.groups, policy_toy.POINT_OBJECTS, self.points, strict=True):
             point = Point(x=float(x), y=float(y), z=float(z))
             message.keypoints.append(Keypoint(group=group, object=name, position=point, state=Keypoint.VISIBLE))
         self.keypoints.publish(message)
@@ -109,7 +126,7 @@ class FakeWorld(Node):
 class Graph:
     """The two nodes as processes and a fake world in this one."""
 
-    def __init__(self, robot: Robot, policy: Path) -> None:
+    def __init__(self, robot: Robot, policy: Path, **gate: float) -> None:
         self.context = Context()
         rclpy.init(context=self.context, domain_id=DOMAIN)
         self.world = FakeWorld(robot, self.context)
@@ -117,7 +134,7 @@ class Graph:
         self.executor.add_node(self.world)
         self.processes = [
             start("policy_node", policy=policy, robot=PROFILE, task="pour"),
-            start("command_gate", robot=PROFILE),
+            start("command_gate", robot=PROFILE, **gate),
         ]
 
     def spin(self, seconds: float, until=lambda: False) -> bool:
@@ -141,14 +158,33 @@ class Graph:
         request.transition.id = number
         return self.call(ChangeState, "/policy_node/change_state", request).success
 
+    def goal(self, kind, name: str, goal, during=lambda handle, feedback: False):
+        """Send a goal, call `during` until it is true, and wait for the end: feedback and result."""
+        client, feedback = ActionClient(self.world, kind, name), []
+        assert self.spin(20, client.server_is_ready), f"{name} did not appear"
+        sent = client.send_goal_async(goal, feedback_callback=lambda m: feedback.append(m.feedback))
+        assert self.spin(20, sent.done)
+        handle = sent.result()
+        assert handle.accepted
+        end = handle.get_result_async()
+        acted = []
+
+        def over() -> bool:
+            if not acted and feedback and during(handle, feedback[-1]):
+                acted.append(True)
+            return end.done()
+
+        assert self.spin(60, over), f"{name} did not end: {feedback[-1:]}"
+        client.destroy()
+        return feedback, end.result().result
+
     def state(self) -> int:
         return self.world.safety[-1].state
 
     def close(self) -> list[int]:
         for process in self.processes:
             process.send_signal(signal.SIGINT)
-        for process in self.processes:
-            process.communicate(timeout=10)
+        self.errors = [process.communicate(timeout=20)[1] for process in self.processes]
         codes = [process.returncode for process in self.processes]
         self.executor.shutdown()
         self.world.destroy_node()
@@ -168,6 +204,7 @@ def start(node: str, **parameters: object) -> subprocess.Popen:
 def test_the_arms_follow_the_policy_through_the_gate(robot: Robot, policy: Path) -> None:
     graph = Graph(robot, policy)
     world = graph.world
+    world.values[:12] = start_posture(robot, PolicyBundle.load(policy).manifest.start_ee)
     try:
         assert graph.transition(Transition.TRANSITION_CONFIGURE)
         assert graph.spin(20, lambda: bool(world.safety)) and graph.state() == SafetyState.IDLE
@@ -221,11 +258,96 @@ def test_the_arms_follow_the_policy_through_the_gate(robot: Robot, policy: Path)
 
 
 @pytest.mark.slow
+def test_goals_go_through_the_gate_and_end_as_they_should(robot: Robot, policy: Path) -> None:
+    graph = Graph(robot, policy, speed=0.8)
+    world, codes = graph.world, ExecuteTask.Result
+    start = start_posture(robot, PolicyBundle.load(policy).manifest.start_ee)
+    running = lambda handle, feedback: feedback.stage == "running" and world.success.publish(Bool(data=True)) is None  # noqa: E731
+    cancel = lambda handle, feedback: feedback.stage in ("running", "moving") and bool(handle.cancel_goal_async())  # noqa: E731
+
+    def execute(during=lambda handle, feedback: False, **goal):
+        return graph.goal(ExecuteTask, "/pad/execute_task", ExecuteTask.Goal(**goal), during)
+
+    def approach(during=lambda handle, feedback: False, **goal):
+        return graph.goal(Approach, "/pad/approach", Approach.Goal(**goal), during)
+
+    try:
+        world.values[:12] = start
+        world.values[0] += 1.3
+        assert graph.transition(Transition.TRANSITION_CONFIGURE) and graph.transition(Transition.TRANSITION_ACTIVATE)
+        assert graph.spin(20, lambda: bool(world.safety))
+
+        _, result = execute(task="mix_bowl")
+        assert result.error_code == codes.WRONG_TASK and "'mix_bowl'" in result.error_message
+        world.findable = False
+        _, result = execute()
+        assert (result.error_code, result.error_message) == (codes.LOCALISATION_FAILED, "no bottle in the image")
+        world.findable = True
+        _, result = execute()
+        assert result.error_code == codes.FAR_FROM_START, result.error_message
+        assert "/pad/approach" in result.error_message and not world.chunks
+
+        _, result = approach(plan_only=True)
+        assert result.error_code == Approach.Result.SUCCESS, result.error_message
+        assert set(result.objects) == set(policy_toy.POINT_OBJECTS) and len(result.joint_trajectory.points) > 2
+        still = world.values.copy()
+        _, result = approach(cancel)
+        assert result.error_code == Approach.Result.CANCELLED
+        assert np.any(world.values != still) and np.abs(world.values[:12] - start).max() > 0.1
+        feedback, result = approach()
+        assert result.error_code == Approach.Result.SUCCESS, result.error_message
+        assert feedback[-1].stage == "moving" and np.abs(world.values[:12] - start).max() < 0.05
+        assert graph.spin(20, lambda: graph.state() == SafetyState.IDLE)
+
+        feedback, result = execute(running, time_limit=60.0)
+        assert result.error_code == codes.SUCCESS and result.error_message == ""
+        assert feedback[0].stage == "localising" and feedback[-1].visible_fraction == 1.0
+        assert any(f.stage == "running" and f.chunk_age < 20.0 for f in feedback)
+        assert graph.spin(20, lambda: graph.state() == SafetyState.IDLE), "the gate must be disabled after a goal"
+
+        world.values[:12] = start
+        _, result = execute(cancel, time_limit=60.0)
+        assert result.error_code == codes.CANCELLED
+        world.values[:12] = start
+        feedback, result = execute(time_limit=0.3)
+        assert result.error_code == codes.TIMED_OUT and "0.3 s" in result.error_message
+
+        world.values[:12] = start
+
+        def stop(handle, feedback) -> bool:
+            if feedback.stage == "running":
+                world.create_client(Trigger, "/pad/stop").call_async(Trigger.Request())
+            return feedback.stage == "running"
+
+        _, result = execute(stop, time_limit=60.0)
+        assert result.error_code == codes.STOPPED and "/pad/stop" in result.error_message
+        _, result = execute()
+        assert result.error_code == codes.STOPPED, "a goal must not lift a stop"
+        assert graph.call(SetBool, "/pad/enable", SetBool.Request(data=True)).success
+
+        assert graph.spin(20, lambda: graph.state() in (SafetyState.RUNNING, SafetyState.HOLDING))
+        world.obeys = False  # reset, as a cell is
+        world.values[0] += 1.5
+        assert graph.spin(20, lambda: graph.state() == SafetyState.STOPPED)
+        assert "the robot was reset or moved" in world.safety[-1].cause
+
+        world.groups[-1] = "something_else"
+        assert graph.spin(20, lambda: graph.processes[0].poll() is not None), "other keypoint groups must end it"
+        assert "something_else" in graph.processes[0].stderr.read()
+    finally:
+        codes_of_processes = graph.close()
+    assert codes_of_processes == [2, 0], graph.errors[1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("node", "wrong", "words"),
     [
         ("policy_node", {"task": "mix_bowl"}, "distilled for task 'pour', but task 'mix_bowl'"),
         ("policy_node", {"policy": "/nowhere/policy"}, "no such policy folder"),
+        ("policy_node", {"robot": OTHER_ROBOT}, "distilled for robot 'ur5e_pair', but robot 'aloha_pair' is running"),
+        ("policy_node", {"smoothing": "kalman"}, "none, blend, ensemble"),
+        ("command_gate", {"speed": 7.0}, "speed"),
         ("command_gate", {"robot": "/nowhere/robot.yaml"}, "/nowhere/robot.yaml"),
     ],
 )
