@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
@@ -37,6 +37,7 @@ from pad_policy.safety import CommandGate, GateState, GateTiming, SafetyReport
 _CHUNKS, _APPROACH_CHUNKS = "/pad/joint_chunk", "/pad/approach_chunk"
 _PERIOD = 0.008
 _REPORT_EVERY = 0.1
+_LOOK_EVERY = 0.2  # s, longest time that a signal waits
 #: m, task frame: x, y, z of the lower, then of the upper corner
 _WORKSPACE = [-0.6, -0.8, 0.0, 0.6, 0.8, 0.9]
 
@@ -262,9 +263,11 @@ def _known(age: float) -> float:
 
 def main(args: list[str] | None = None) -> None:
     """Run the node; exit code 2 with one line when the robot profile is missing or wrong."""
-    # Not rclpy's handlers: they end the context under the feet of a command that is being published.
+    # Neither rclpy's handlers, which end the context under the feet of a command that is being published, nor an
+    # exception in the middle of one.
+    told: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, lambda number, _: told.append(number))
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = CommandGateNode()
@@ -275,12 +278,13 @@ def main(args: list[str] | None = None) -> None:
     code = 0
     try:
         node.start()
-        rclpy.spin(node)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not told:
+            executor.spin_once(timeout_sec=_LOOK_EVERY)
     except (PolicyError, PadAugmentError) as error:
         node.get_logger().fatal(str(error))
         code = 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
