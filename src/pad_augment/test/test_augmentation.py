@@ -22,7 +22,13 @@ from pad_parse.demonstration import Demonstration, SegmentKind
 
 PACE = pace_of(GeneratorConfig(), 0.11)
 POUR = learn_skills(pour_scene.demonstration())
-CALM = {"recovery_probability": 0.0, "start_position_noise": 0.0, "start_rotation_noise": 0.0, "grasp_turn_limit": 0.0}
+CALM = {
+    "recovery_probability": 0.0,
+    "displacement_probability": 0.0,
+    "start_position_noise": 0.0,
+    "start_rotation_noise": 0.0,
+    "grasp_turn_limit": 0.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +272,9 @@ def test_end_effector_space_makes_the_same_scenes_without_a_robot(demo: Demonstr
 
 
 def test_pushes_in_end_effector_space(demo: Demonstration, profile: RobotProfile) -> None:
-    calm = work_with(demo, profile, "straight_line", recovery_probability=0.0).run_block(0)
+    calm = work_with(demo, profile, "straight_line", recovery_probability=0.0, displacement_probability=0.0).run_block(
+        0
+    )
     pushed = work_with(demo, profile, "straight_line", recovery_probability=1.0).run_block(0)
     shorter = np.array(pushed.lengths) < np.array(calm.lengths)
     assert shorter.mean() > 0.9

@@ -24,7 +24,9 @@ from pad_augment.skills import SkillSet, Take, Work, learn_skills
 from pad_parse import geometry
 from pad_parse.demonstration import Demonstration, SegmentKind
 
-PLAIN = GeneratorConfig(recovery_probability=0.0, start_position_noise=0.0, start_rotation_noise=0.0)
+PLAIN = GeneratorConfig(
+    recovery_probability=0.0, displacement_probability=0.0, start_position_noise=0.0, start_rotation_noise=0.0
+)
 COUNT = 6
 
 

@@ -93,7 +93,7 @@ def test_its_scene_agrees_with_roboplans(moveit: str, robot: Robot) -> None:
 
 def test_whole_scenes_come_out_as_with_roboplan(moveit: str, robot: Robot) -> None:
     """Among obstacles: one scene where a straight joint line is the way, and one that cannot be."""
-    config = GeneratorConfig(obstacles=4, recovery_probability=0.0)
+    config = GeneratorConfig(obstacles=4, recovery_probability=0.0, displacement_probability=0.0)
     demonstration, results = pour_scene.demonstration(), {}
     for name in ("roboplan", "moveit"):
         results[name] = SceneWork(demonstration, robot.profile, config, 0, name).attempt([1, 2])

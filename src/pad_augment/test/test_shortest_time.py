@@ -18,7 +18,7 @@ from pad_augment.planning.shortest_time import shortest_motion
 from pad_augment.scene_plan import ScenePlan
 
 ROBOT = pour_scene.robot()
-CALM = {"recovery_probability": 0.0}
+CALM = {"recovery_probability": 0.0, "displacement_probability": 0.0}
 
 
 def gentle(seed: int, corners: int, size: float, arms: int, steps: int) -> np.ndarray:

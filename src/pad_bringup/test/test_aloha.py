@@ -129,7 +129,7 @@ def test_the_cube_is_handed_over_wherever_it_stood(tmp_path) -> None:
     from pad_augment.generator import generate
 
     out = tmp_path / "dataset"
-    options = {**transfer_cube.AUGMENTATION, "recovery_probability": 0.0}
+    options = {**transfer_cube.AUGMENTATION, "recovery_probability": 0.0, "displacement_probability": 0.0}
     profile = resource("config", "robots", "aloha_pair.yaml")
     demonstration = _handed_over()
     generate(demonstration, profile, out, 4, 0, planner="straight_line", config=GeneratorConfig.from_options(**options))

@@ -17,8 +17,12 @@ def measure(settings: BenchSettings, say: Say) -> dict[str, float | None]:
     scenes = QUICK if settings.quick else SCENES
     out: dict[str, float | None] = {}
     for obstacles in OBSTACLES:
-        planned = source.scene_work("roboplan", settings.seed, recovery_probability=0.0, obstacles=obstacles)
-        lines = source.scene_work("straight_line", settings.seed, recovery_probability=0.0, obstacles=obstacles)
+        planned = source.scene_work(
+            "roboplan", settings.seed, recovery_probability=0.0, displacement_probability=0.0, obstacles=obstacles
+        )
+        lines = source.scene_work(
+            "straight_line", settings.seed, recovery_probability=0.0, displacement_probability=0.0, obstacles=obstacles
+        )
         good = free = 0
         for first in range(0, scenes, 32):
             indices = range(first, min(first + 32, scenes))

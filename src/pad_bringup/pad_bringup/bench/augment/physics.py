@@ -25,7 +25,7 @@ def measure(settings: BenchSettings, say: Say) -> dict[str, float | None]:
     The time of the rollouts, for 1000, is what generators pay that try their demonstrations in a simulator.
     """
     count = QUICK if settings.quick else COUNT
-    work = source.scene_work("roboplan", settings.seed, recovery_probability=0.0)
+    work = source.scene_work("roboplan", settings.seed, recovery_probability=0.0, displacement_probability=0.0)
     plans: list[ScenePlan] = []
     first = 0
     while len(plans) < count:

@@ -129,7 +129,12 @@ def _duration_ratio(settings: BenchSettings, say: Say) -> float:
     mean = np.inf
     for rate in (_FINE_RATE, GeneratorConfig().rate_hz):
         work = source.scene_work(
-            "roboplan", settings.seed, recovery_probability=0.0, motion_timing="shortest", rate_hz=rate
+            "roboplan",
+            settings.seed,
+            recovery_probability=0.0,
+            displacement_probability=0.0,
+            motion_timing="shortest",
+            rate_hz=rate,
         )
         robot = Robot(work.profile)
         limits = robot.velocity_limits.ravel(), robot.acceleration_limits.ravel()

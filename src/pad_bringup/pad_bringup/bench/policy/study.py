@@ -102,7 +102,7 @@ class Study:
         path = self.work / f"dataset_{variant}_{self.most_demos}"
         if not path.exists():
             self.say(f"generating {self.most_demos} demonstrations ({variant})")
-            options = {"recovery_probability": 0.0} if variant == NO_RECOVERY else {}
+            options = {"recovery_probability": 0.0, "displacement_probability": 0.0} if variant == NO_RECOVERY else {}
             demonstration = Demonstration.load(self.source())
             generate(
                 demonstration,
