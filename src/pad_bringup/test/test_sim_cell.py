@@ -176,7 +176,7 @@ def test_reset_places_objects_and_time_goes_on(listener: Listener) -> None:
 def test_ends_cleanly_on_ctrl_c(process: tuple[subprocess.Popen, Path]) -> None:
     running, log = process
     running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=10) == 0
+    assert running.wait(timeout=60) == 0
     assert "Traceback" not in log.read_text()
 
 
