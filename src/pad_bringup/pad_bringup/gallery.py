@@ -8,12 +8,10 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 from pydantic import ValidationError
 
@@ -23,6 +21,7 @@ from pad_bringup.evaluation.protocol import ProtocolResult
 from pad_bringup.evaluation.result import EpisodeRecord, Evaluation
 from pad_bringup.report import charts
 from pad_bringup.report.collect import machine
+from pad_bringup.report.page import template
 from pad_bringup.splits import SPLITS
 from pad_bringup.video import write_webm
 from pad_parse.files import write_atomically
@@ -206,15 +205,7 @@ def _read(kind: type[Any], text: str) -> Any:
 
 
 def _page(gallery: _Gallery) -> str:
-    folder = files("pad_bringup.report")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("gallery.html.j2").render(
+    return template("gallery.html.j2").render(
         style=base_style(),
         created=time.strftime("%Y-%m-%d %H:%M"),
         machine=machine(),

@@ -22,8 +22,8 @@ from pad_parse.report.strips import Bar, closed_bars, segment_bars, state_bars
 _PATH_POINTS = 60  # points of a line in the 3-D view
 
 
-def render(content: ReportContent) -> str:
-    """The page as text. All text from outside is escaped; media and scripts are inside."""
+def template(name: str) -> jinja2.Template:
+    """A template of this folder; what is put into it is escaped, and what is missing is an error."""
     folder = files("pad_bringup.report")
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
@@ -32,7 +32,13 @@ def render(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("page.html.j2")
+    return environment.get_template(name)
+
+
+def render(content: ReportContent) -> str:
+    """The page as text. All text from outside is escaped; media and scripts are inside."""
+    folder = files("pad_bringup.report")
+    page = template("page.html.j2")
     # Our own files, not input: the only unescaped parts of the page.
     own = {name: Markup((folder / name).read_text(encoding="utf-8")) for name in ("page.css", "scene.js")}
     return page.render(

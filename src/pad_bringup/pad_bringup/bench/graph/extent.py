@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from pad_bringup import store
-from pad_bringup.bench.benchmark import BenchSettings
+from pad_bringup.bench.extent import BenchExtent
 from pad_bringup.errors import BenchError
 from pad_bringup.resources import resource
 
 
-class Extent(BaseModel):
+class Extent(BenchExtent):
     """`--set NAME=VALUE`. Shorter is not for the record."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    quick: ClassVar[dict[str, Any]] = {
+        "chunks": 1000,
+        "starts": 1,
+        "latency_s": 8.0,
+        "rates_s": 8.0,
+        "trials": 1,
+        "soak_s": 40.0,
+    }
 
     task: str = Field("pour", description="task that the arms do")
     policy: Path | None = Field(None, description="policy folder; none: the newest of the task")
@@ -27,28 +35,6 @@ class Extent(BaseModel):
     trials: int = Field(10, ge=1, description="stops, and holds for each cause")
     soak_s: float = Field(1800.0, gt=0, description="s of the soak")
     faults: tuple[str, ...] = Field((), description="faults to inject, by name, with commas between; none: all")
-
-    @classmethod
-    def of(cls, settings: BenchSettings) -> Extent:
-        """The extent that was asked for.
-
-        Raises:
-            BenchError: an assignment is wrong.
-        """
-        chosen: dict[str, str | float | list[str]] = {}
-        if settings.quick:
-            chosen = {"chunks": 1000, "starts": 1, "latency_s": 8.0, "rates_s": 8.0, "trials": 1, "soak_s": 40.0}
-        for text in settings.assignments:
-            name, equals, value = text.partition("=")
-            if not equals:
-                raise BenchError(f"{text!r} is no NAME=VALUE; known names: {', '.join(cls.model_fields)}")
-            chosen[name.strip()] = value.split(",") if name.strip() == "faults" else value.strip()
-        try:
-            return cls.model_validate(chosen)
-        except ValidationError as error:
-            first = error.errors()[0]
-            known = ", ".join(cls.model_fields)
-            raise BenchError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}; known: {known}") from error
 
     def graph_values(self) -> dict[str, str]:
         """Arguments of the graph: the simulated cell, with every node that `pad up` starts.

@@ -12,16 +12,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from pad_augment.config import GeneratorConfig
 from pad_augment.generator import generate
 from pad_augment.grounding import ground
 from pad_bringup.bench.benchmark import BenchSettings, Say
+from pad_bringup.bench.extent import BenchExtent
 from pad_bringup.cell.objects import load_objects
-from pad_bringup.errors import BenchError
 from pad_bringup.evaluation.evaluate import FIRST_UNSEEN, EvaluationOptions, summary
 from pad_bringup.evaluation.lock_step import Setting, evaluate_in_lock_step
 from pad_bringup.evaluation.result import Evaluation
@@ -37,10 +37,17 @@ TASK, ROBOT = "pour", "ur5e_pair"
 RECOVERY, NO_RECOVERY = "recovery", "no_recovery"
 
 
-class Extent(BaseModel):
+class Extent(BenchExtent):
     """How much is tried; `--set NAME=VALUE`. Smaller figures are not for the record."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    quick: ClassVar[dict[str, Any]] = {
+        "demos": (20,),
+        "training_seeds": 1,
+        "placements": 2,
+        "vision_episodes": 1,
+        "updates": 20,
+        "ablation_demos": 20,
+    }
 
     demos: tuple[int, ...] = Field((100, 250, 500, 750, 1000), min_length=1, description="points of the curve")
     training_seeds: int = Field(3, ge=1, le=20, description="trainings per point of the curve")
@@ -49,29 +56,6 @@ class Extent(BaseModel):
     updates: int = Field(6000, ge=2, description="optimiser steps per training")
     ablation_demos: int = Field(1000, ge=20, description="demonstrations for each row of the ablations")
     workers: int = Field(1, ge=1, description="processes that run episodes")
-
-    @classmethod
-    def of(cls, settings: BenchSettings) -> Extent:
-        """The extent that was asked for.
-
-        Raises:
-            BenchError: an assignment is wrong.
-        """
-        chosen: dict[str, Any] = {}
-        if settings.quick:
-            chosen = {"demos": (20,), "training_seeds": 1, "placements": 2, "vision_episodes": 1}
-            chosen |= {"updates": 20, "ablation_demos": 20}
-        for text in settings.assignments:
-            name, equals, value = text.partition("=")
-            if not equals:
-                raise BenchError(f"{text!r} is no NAME=VALUE; known names: {', '.join(cls.model_fields)}")
-            chosen[name.strip()] = value.split(",") if name.strip() == "demos" else value.strip()
-        try:
-            return cls.model_validate(chosen)
-        except ValidationError as error:
-            first = error.errors()[0]
-            known = ", ".join(cls.model_fields)
-            raise BenchError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}; known: {known}") from error
 
 
 class Study:

@@ -15,16 +15,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from pad_augment.generator import generate
 from pad_augment.grounding import ground
 from pad_bringup.bench.benchmark import BenchSettings, Say
+from pad_bringup.bench.extent import BenchExtent
 from pad_bringup.cell.objects import load_objects
-from pad_bringup.errors import BenchError
 from pad_bringup.evaluation.protocol import ProtocolOptions, ProtocolResult, evaluate_by_protocol
 from pad_bringup.evaluation.result import EpisodeRecord
 from pad_bringup.progress import StageProgress
@@ -42,10 +42,10 @@ ROBOT = "ur5e_pair"
 WORST = 3
 
 
-class Extent(BaseModel):
+class Extent(BenchExtent):
     """How much is tried; `--set NAME=VALUE`. Smaller figures are not for the record."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    quick: ClassVar[dict[str, Any]] = {"tasks": ("pour",), "demos": 20, "training_seeds": 1, "trials": 1, "updates": 20}
 
     tasks: tuple[str, ...] = Field((), description="names; none: all of the package's tasks in the cell")
     demos: int = Field(1000, ge=20, description="augmented demonstrations of each task")
@@ -54,28 +54,6 @@ class Extent(BaseModel):
     updates: int = Field(4000, ge=2, description="optimiser steps of a training")
     sides: bool = Field(True, description="whether the objects also stand on the other hand's side (swap_sides)")
     workers: int = Field(2, ge=1, description="processes that generate demonstrations and run trials")
-
-    @classmethod
-    def of(cls, settings: BenchSettings) -> Extent:
-        """The extent that was asked for.
-
-        Raises:
-            BenchError: an assignment is wrong.
-        """
-        chosen: dict[str, Any] = {}
-        if settings.quick:
-            chosen = {"tasks": ("pour",), "demos": 20, "training_seeds": 1, "trials": 1, "updates": 20}
-        for text in settings.assignments:
-            name, equals, value = text.partition("=")
-            if not equals:
-                raise BenchError(f"{text!r} is no NAME=VALUE; known names: {', '.join(cls.model_fields)}")
-            chosen[name.strip()] = value.split(",") if name.strip() == "tasks" else value.strip()
-        try:
-            return cls.model_validate(chosen)
-        except ValidationError as error:
-            first = error.errors()[0]
-            known = ", ".join(cls.model_fields)
-            raise BenchError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}; known: {known}") from error
 
     def task_names(self) -> tuple[str, ...]:
         """The tasks to try."""
