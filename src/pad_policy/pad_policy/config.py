@@ -115,7 +115,7 @@ class TrainingConfig(BaseModel):
     horizons: Horizons = Horizons()
     representation: Representation = Representation()
     noise: ObservationNoise = ObservationNoise()
-    updates: int = Field(2000, ge=1, description="optimiser steps; the budget is counted in updates, not time")
+    updates: int = Field(4000, ge=1, description="optimiser steps; the budget is counted in updates, not time")
     batch_size: int = Field(64, ge=2, description="samples per update")
     optimiser: Literal["muon", "adamw"] = Field(
         "muon",

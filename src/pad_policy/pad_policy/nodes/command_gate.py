@@ -10,6 +10,7 @@ import rclpy
 from numpy.typing import NDArray
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -38,6 +39,7 @@ _CHUNKS, _APPROACH_CHUNKS = "/pad/joint_chunk", "/pad/approach_chunk"
 _PERIOD = 0.008
 _REPORT_EVERY = 0.1
 _LOOK_EVERY = 0.2  # s, longest time that a signal waits
+_START_UP = 3.0  # s of real time for which /pad/enable waits for the first joint states
 #: m, task frame: x, y, z of the lower, then of the upper corner
 _WORKSPACE = [-0.6, -0.8, 0.0, 0.6, 0.8, 0.9]
 
@@ -84,6 +86,7 @@ class CommandGateNode(Node):
         timing = GateTiming(**{name: self._number(name) for name in TIMING})
         self._gate = CommandGate(names, limits, timing, self._guard(robot), KeypointHealth(self._health_limits()))
         self._at_rest: Future = Future()
+        self._arrived: Future = Future()
         self._dry_run = bool(self.get_parameter("dry_run").value)
         self._points: dict[int, NDArray[np.float64]] = {}
         self._measured: JointMeasurement | None = None
@@ -157,6 +160,8 @@ class CommandGateNode(Node):
         measured = conversions.joint_measurement(message, self._arm_joints, self._finger_joints)
         if measured is not None:
             self._measured = measured
+            if not self._arrived.done():
+                self._arrived.set_result(None)
 
     def _on_chunk(self, message: JointTrajectory, *, by_sight: bool) -> None:
         try:
@@ -166,6 +171,8 @@ class CommandGateNode(Node):
 
     async def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if request.data:
+            if self._measured is None:
+                await self._first_joint_states()
             now = self._now()
             self._gate.tick(now, self._measured)
             problem = self._rivals() or self._gate.enable(now)
@@ -179,6 +186,20 @@ class CommandGateNode(Node):
             response.success, response.message = True, "disabled"
         self.get_logger().info(response.message)
         return response
+
+    async def _first_joint_states(self) -> None:
+        """Wait until some have come: in a graph that has just started, robot and gate may not have met yet."""
+        self._arrived = Future()
+
+        def give_up() -> None:
+            timer.cancel()
+            if not self._arrived.done():
+                self._arrived.set_result(None)
+
+        # By the steady clock: without a robot there may be no other.
+        timer = self.create_timer(_START_UP, give_up, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        await self._arrived
+        self.destroy_timer(timer)
 
     def _rivals(self) -> str:
         """Why the chunks cannot be trusted: more than one node publishes them; an empty string if one does or none."""
