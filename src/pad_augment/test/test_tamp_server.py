@@ -64,7 +64,7 @@ def server(demonstration: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     process.send_signal(signal.SIGINT)
     try:
-        output = process.communicate(timeout=20)[0]
+        output = process.communicate(timeout=60)[0]
     except subprocess.TimeoutExpired:
         process.kill()
         raise

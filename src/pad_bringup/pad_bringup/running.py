@@ -19,6 +19,7 @@ from pad_bringup.session import Session
 from pad_bringup.supervisor import Supervisor
 
 _DISCOVERY = 0.5  # s in which nodes that are already there show up
+_VIEWER_PATIENCE = 20.0  # s; the viewer's node is found before its web server has an address
 
 
 @dataclass
@@ -81,7 +82,7 @@ def running_graph(
             with supervisor:
                 seconds = supervisor.start()
                 _refuse(probe.twice() & {entry.full_name for entry in graph.nodes}, domain)
-                url = viewer_url(logs) if any(e.name == names.VIEWER for e in graph.nodes) else ""
+                url = _await_viewer(logs, supervisor) if any(e.name == names.VIEWER for e in graph.nodes) else ""
                 yield RunningGraph(graph, session, supervisor, domain, seconds, url)
 
 
@@ -115,6 +116,14 @@ def _refuse(doubles: set[str], domain: int) -> None:
         raise SupervisorError(
             f"{', '.join(sorted(doubles))} already run in ROS domain {domain}; stop them, or set another ROS_DOMAIN_ID"
         )
+
+
+def _await_viewer(logs: Path, supervisor: Supervisor) -> str:
+    deadline = time.monotonic() + _VIEWER_PATIENCE
+    while not (url := viewer_url(logs)) and time.monotonic() < deadline:
+        supervisor.check()
+        time.sleep(0.05)
+    return url
 
 
 def viewer_url(logs: Path) -> str:

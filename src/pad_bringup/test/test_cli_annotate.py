@@ -88,7 +88,7 @@ def test_points_like_a_demonstration_s_become_the_recording_s_annotation(here, c
         def send():
             body = json.dumps({"pixels": pixels}).encode()
             request = urllib.request.Request(f"{line.split()[-1]}finish", body, {"Content-Type": "application/json"})
-            urllib.request.urlopen(request, timeout=5).close()
+            urllib.request.urlopen(request, timeout=30).close()
 
         threading.Thread(target=send).start()
 

@@ -133,7 +133,7 @@ def graph(run, tmp_path):
     process.communicate()
 
 
-def gone(nodes, seconds=10.0):
+def gone(nodes, seconds=30.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if not any(Path(f"/proc/{pid}").exists() for pid in nodes.values()):
@@ -146,17 +146,17 @@ def test_ctrl_c_leaves_no_process(graph):
     process, nodes, said = graph
     assert "6 nodes are up after" in said and "live viewer: http://127.0.0.1:" in said
     process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=30)
+    _, rest = process.communicate(timeout=90)
     assert process.returncode == 130 and "Traceback" not in rest
-    assert gone(nodes, 0.5)
+    assert gone(nodes, 5.0)
 
 
 def test_a_dead_cell_takes_the_graph_down(graph):
     process, nodes, _ = graph
     os.kill(nodes["sim_cell"], signal.SIGKILL)
-    _, rest = process.communicate(timeout=30)
+    _, rest = process.communicate(timeout=90)
     assert process.returncode == 2 and "sim_cell was ended by signal 9" in rest.splitlines()[-1]
-    assert gone(nodes, 0.5)
+    assert gone(nodes, 5.0)
 
 
 def test_nodes_do_not_outlive_a_killed_supervisor(graph):

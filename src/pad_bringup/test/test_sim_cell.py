@@ -53,7 +53,7 @@ class Listener:
         self.gripper = self.node.create_publisher(Float64MultiArray, names.gripper_command_topic("left"), qos.COMMAND)
         self.reset = self.node.create_client(ResetCell, names.CELL_RESET)
 
-    def until(self, done, seconds: float = 20.0) -> None:
+    def until(self, done, seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < end, f"timed out; heard { ({k: len(v) for k, v in self.heard.items()}) }"
@@ -157,7 +157,7 @@ def test_obeys_commands_and_refuses_bad_ones(listener: Listener, process: tuple[
 
 
 def test_reset_places_objects_and_time_goes_on(listener: Listener) -> None:
-    assert listener.reset.wait_for_service(timeout_sec=10.0)
+    assert listener.reset.wait_for_service(timeout_sec=40.0)
     wanted = ObjectPose(name="cup")
     wanted.pose.position.x, wanted.pose.position.y, wanted.pose.orientation.w = 0.03, 0.2, 1.0
     answer = listener.call_reset(ResetCell.Request(seed=9, objects=[wanted]))

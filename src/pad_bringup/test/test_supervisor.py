@@ -66,7 +66,7 @@ def make(tmp_path):
     (tmp_path / "alive").mkdir()
     events: list[str] = []
 
-    def build(*entries: NodeEntry, timeout: float = 20.0, **behaviour: str) -> Supervisor:
+    def build(*entries: NodeEntry, timeout: float = 60.0, **behaviour: str) -> Supervisor:
         environment = {"PYTHONPATH": str(tmp_path), "FAKE_FOLDER": str(tmp_path / "alive")}
         environment |= {f"FAKE_{name}": value for name, value in behaviour.items()}
         supervisor = Supervisor(

@@ -72,7 +72,7 @@ def test_it_serves_on_loopback_only_and_takes_the_next_free_port():
         viewer = Viewer(first)
         try:
             assert viewer.port > first and viewer.url == f"http://127.0.0.1:{viewer.port}"
-            page = urllib.request.urlopen(viewer.url, timeout=10).read()
+            page = urllib.request.urlopen(viewer.url, timeout=30).read()
             assert b"<html" in page.lower()
             with pytest.raises(ViewerError, match="no robot"):
                 viewer.set_joints({})

@@ -40,7 +40,7 @@ def server():
 
 
 def ask(server, method, path, body=None, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request(method, path, body, {"Content-Type": "application/json", **headers})
     answer = connection.getresponse()
     found = answer.status, answer.read(), dict(answer.getheaders())

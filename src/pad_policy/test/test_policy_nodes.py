@@ -184,7 +184,7 @@ class Graph:
     def close(self) -> list[int]:
         for process in self.processes:
             process.send_signal(signal.SIGINT)
-        self.errors = [process.communicate(timeout=20)[1] for process in self.processes]
+        self.errors = [process.communicate(timeout=60)[1] for process in self.processes]
         codes = [process.returncode for process in self.processes]
         self.executor.shutdown()
         self.world.destroy_node()
@@ -358,3 +358,33 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(policy: Path, node: str, wro
     assert process.returncode == 2
     lines = [line for line in errors.splitlines() if "FATAL" in line]
     assert len(lines) == 1 and words in lines[0]
+
+
+@pytest.mark.slow
+def test_enabling_waits_for_the_robot_that_is_about_to_come(robot: Robot) -> None:
+    process = start("command_gate", robot=PROFILE)
+    context = Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    node = rclpy.create_node("late_robot", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    try:
+        enable = node.create_client(SetBool, "/pad/enable")
+        assert enable.wait_for_service(timeout_sec=30)
+        future = enable.call_async(SetBool.Request(data=True))
+        joints = node.create_publisher(JointState, "/joint_states", qos.LATEST)
+        names = command_joint_names(robot)
+        began = time.monotonic()
+        while not future.done() and time.monotonic() - began < 30:
+            state = JointState(name=list(names), position=[*robot.home.ravel().tolist(), 0.05, 0.05])
+            state.header.stamp = node.get_clock().now().to_msg()
+            joints.publish(state)
+            executor.spin_once(timeout_sec=0.05)
+        assert future.done() and future.result().success, future.result()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    assert process.returncode == 0
