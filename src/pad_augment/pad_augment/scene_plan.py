@@ -395,7 +395,7 @@ class ScenePlanner:
         latest = scene.plan.lengths[0] + scene.plan.lengths[1] // 2 - stop // 2
         if latest < 2:
             return None
-        step = int(rng.integers(1, latest))
+        step = 1 + int((latest - 1) * np.sqrt(rng.uniform()))  # the nearer the hands are, the more there is to learn
         halt = step + stop // 2
         starts, joints = scene.plan.poses[halt], scene.plan.joints[halt]
         after = replace(scene.scene, placement={**scene.scene.placement, name: place}, starts=starts)

@@ -296,8 +296,8 @@ def _run_graph(
     limits = EpisodeLimits(time_limit=options.time_limit)
     with running_graph(values, logs, tell=progress.say) as running:
         starts.append(round(running.start_seconds, 2))
-        if running.viewer_url:
-            progress.say(f"live viewer: {running.viewer_url}")
+        if url := running.viewer_url():
+            progress.say(f"live viewer: {url}")
         runner = EpisodeRunner(running.session, limits=limits, still_wanted=running.supervisor.check)
         for seed in list(rollouts.seeds):
             try:

@@ -32,7 +32,7 @@ class RunningGraph:
         supervisor: owns the processes.
         domain: ROS domain id.
         start_seconds: from the first process to the last node being ready.
-        viewer_url: where the live viewer is, "" without one.
+        logs: folder of the nodes' logs.
     """
 
     graph: Graph
@@ -40,7 +40,17 @@ class RunningGraph:
     supervisor: Supervisor
     domain: int
     start_seconds: float
-    viewer_url: str
+    logs: Path
+
+    def viewer_url(self) -> str:
+        """Where the live viewer is, "" without one; waits for its address, which comes later than its node."""
+        if not any(entry.name == names.VIEWER for entry in self.graph.nodes):
+            return ""
+        deadline = time.monotonic() + _VIEWER_PATIENCE
+        while not (url := viewer_url(self.logs)) and time.monotonic() < deadline:
+            self.supervisor.check()
+            time.sleep(0.05)
+        return url
 
 
 @contextmanager
@@ -82,8 +92,7 @@ def running_graph(
             with supervisor:
                 seconds = supervisor.start()
                 _refuse(probe.twice() & {entry.full_name for entry in graph.nodes}, domain)
-                url = _await_viewer(logs, supervisor) if any(e.name == names.VIEWER for e in graph.nodes) else ""
-                yield RunningGraph(graph, session, supervisor, domain, seconds, url)
+                yield RunningGraph(graph, session, supervisor, domain, seconds, logs)
 
 
 def _steady(entry: NodeEntry) -> NodeEntry:
@@ -116,14 +125,6 @@ def _refuse(doubles: set[str], domain: int) -> None:
         raise SupervisorError(
             f"{', '.join(sorted(doubles))} already run in ROS domain {domain}; stop them, or set another ROS_DOMAIN_ID"
         )
-
-
-def _await_viewer(logs: Path, supervisor: Supervisor) -> str:
-    deadline = time.monotonic() + _VIEWER_PATIENCE
-    while not (url := viewer_url(logs)) and time.monotonic() < deadline:
-        supervisor.check()
-        time.sleep(0.05)
-    return url
 
 
 def viewer_url(logs: Path) -> str:

@@ -35,8 +35,6 @@ def run_up(
     with running_graph(values, logs, use=use, own_domain=False, restart=True, tell=tell) as running:
         tell(f"{len(running.graph.nodes)} nodes are up after {running.start_seconds:.1f} s; logs in {logs}")
         tell(f"ROS domain {running.domain}: {', '.join(entry.name for entry in running.graph.nodes)}")
-        if running.viewer_url:
-            tell(f"live viewer: {running.viewer_url}")
         recorder = next((e for e in running.graph.nodes if e.name == names.RECORDER), None)
         if recorder is not None:
             tell(f"recording to {recorder.parameters['out']}")
@@ -45,6 +43,8 @@ def run_up(
             tell(f"the arms follow the policy; {names.STOP} stops them")
         elif use is Use.RUN:
             tell(f"the arms stand still: call {names.LOCALISE_KEYPOINTS}, then {names.ENABLE}; or `pad up --start`")
+        if url := running.viewer_url():
+            tell(f"live viewer: {url}")
         tell("Ctrl-C ends everything")
         end = None if seconds is None else time.monotonic() + seconds
         supervisor = running.supervisor
