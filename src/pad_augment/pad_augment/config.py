@@ -81,11 +81,11 @@ class GeneratorConfig(BaseModel):
         "leave room in the open gripper",
     )
     displacement_probability: float = Field(
-        0.3, ge=0, le=1, description="share of the episodes in which an object is moved while the arms reach for it"
+        0.5, ge=0, le=1, description="share of the episodes in which an object is moved while the arms reach for it"
     )
-    displacement_distance: float = Field(0.12, gt=0, le=0.3, description="m, farthest that it is moved")
+    displacement_distance: float = Field(0.14, gt=0, le=0.3, description="m, farthest that it is moved")
     recovery_probability: float = Field(
-        0.35, ge=0, le=1, description="share of the episodes that begin mid-way with the arms pushed off their path"
+        0.2, ge=0, le=1, description="share of the episodes that begin mid-way with the arms pushed off their path"
     )
     recovery_position: float = Field(0.03, ge=0, le=0.1, description="m, largest push; half of it within a skill")
     recovery_rotation: float = Field(0.15, ge=0, le=1.0, description="rad, largest push; half of it within a skill")

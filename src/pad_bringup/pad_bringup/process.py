@@ -28,7 +28,7 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 class ManagedProcess:
-    """A command that runs in its own session and dies with this process, even if that is killed.
+    """A command that runs in its own process group and dies with this process, even if that is killed.
 
     The kernel ties it to the *thread* that starts it: start it from a thread that lives as long as it should.
     """
@@ -50,7 +50,7 @@ class ManagedProcess:
                     stdout=stream,
                     stderr=subprocess.STDOUT,
                     env=dict(environment),
-                    start_new_session=True,
+                    process_group=0,
                 )
         except OSError as error:
             raise SupervisorError(f"{name} cannot be started: {error}") from error

@@ -53,7 +53,9 @@ class Extent(BenchExtent):
     training_seeds: int = Field(3, ge=1, le=20, description="trainings per point of the curve")
     placements: int = Field(100, ge=1, description="unseen placements per training")
     vision_episodes: int = Field(50, ge=1, description="placements in vision mode, and again with an object moved")
-    updates: int = Field(6000, ge=2, description="optimiser steps per training")
+    updates: int = Field(
+        8000, ge=2, description="optimiser steps for 1000 demonstrations; in proportion for others, half at the least"
+    )
     ablation_demos: int = Field(1000, ge=20, description="demonstrations for each row of the ablations")
     workers: int = Field(1, ge=1, description="processes that run episodes")
 
@@ -114,12 +116,15 @@ class Study:
         if not (path / MANIFEST).exists():
             self.say(f"training {name}")
             config = TrainingConfig.from_options(
-                **{"updates": self.extent.updates, "episodes": demos, "seed": self.seed, **options}
+                **{"updates": self._updates(demos), "episodes": demos, "seed": self.seed, **options}
             )
             began = _cpu_seconds()
             train(self.dataset(variant), path, config, notice=lambda line: None)
             write_atomically(path / "train_cpu_s.json", json.dumps(_cpu_seconds() - began) + "\n")
         return path
+
+    def _updates(self, demos: int) -> int:
+        return round(self.extent.updates * max(0.5, demos / 1000))
 
     def train_seconds(self, policy: Path) -> float:
         """CPU-s of its training; of the last part where it was interrupted."""
