@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from pad_bringup import names, store
 from pad_bringup.errors import GraphError, ResourceError
-from pad_bringup.graph_arguments import Use, arguments, resolve, whole
+from pad_bringup.graph_arguments import OWN_CELLS, Use, arguments, resolve, whole
 from pad_bringup.graph_entries import Common
 from pad_bringup.graph_types import Argument, Graph, NodeEntry, OnExit, ParameterValue
 from pad_bringup.resources import named_or_path, resource
@@ -55,7 +55,7 @@ def build_graph(values: Mapping[str, str] | None = None, use: Use = Use.RUN) -> 
     """
     given = resolve(values or {}, use)
     follows_clock = {
-        Use.RUN: given.get("cell") in ("sim", "mock"),
+        Use.RUN: given.get("cell") in OWN_CELLS,
         Use.PARSE: bool(given.get("bag")),
         Use.REPLAY: True,
     }.get(use, False)
@@ -85,7 +85,7 @@ def _run(common: Common) -> list[NodeEntry]:
     demonstration, policy, calibration = _files(given)
     nodes: list[NodeEntry] = []
     cell = given["cell"]
-    if cell in ("sim", "mock"):
+    if cell in OWN_CELLS:
         if given["camera"] != "none":
             raise GraphError(f"camera:={given['camera']} and cell:={cell} exclude each other: the cell has a camera")
         nodes.append(common.cell({"sim": names.SIM_CELL, "mock": names.MOCK_CELL}[cell]))

@@ -22,7 +22,8 @@ class Use(Enum):
     RVIZ = "rviz"  # RViz beside a graph that already runs
 
 
-CELLS = ("sim", "mock", "ur5e", "none")
+OWN_CELLS = ("sim", "mock")
+CELLS = (*OWN_CELLS, "ur5e", "none")
 _SWITCH = ("true", "false")
 _EVERY = tuple(Use)
 _MOVES, _SEES = (Use.RUN,), (Use.RUN, Use.PARSE)

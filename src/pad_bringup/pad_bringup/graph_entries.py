@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pad_bringup import names, store
 from pad_bringup.errors import GraphError
-from pad_bringup.graph_arguments import positive, whole
+from pad_bringup.graph_arguments import OWN_CELLS, positive, whole
 from pad_bringup.graph_types import NodeEntry, OnExit, ParameterValue
 from pad_bringup.moveit_setup import move_group_parameters
 from pad_bringup.resources import resource
@@ -64,6 +64,7 @@ class Common:
         topics: tuple[str, ...] = (),
         lifecycle: bool = False,
         niceness: int = 0,
+        remappings: tuple[tuple[str, str], ...] = (),
     ) -> NodeEntry:
         return NodeEntry(
             name=name,
@@ -77,6 +78,7 @@ class Common:
             topics=topics,
             lifecycle=lifecycle,
             niceness=niceness,
+            remappings=remappings,
         )
 
     def cell(self, name: str) -> NodeEntry:
@@ -93,7 +95,7 @@ class Common:
             },
             on_exit=OnExit.SHUTDOWN,
             services=(names.CELL_RESET,),
-            topics=(names.CLOCK, names.JOINT_STATES, names.COLOR_IMAGE, names.CELL_OUTCOME),
+            topics=(names.CLOCK, names.CELL_CLOCK, names.JOINT_STATES, names.COLOR_IMAGE, names.CELL_OUTCOME),
         )
 
     def realsense(self) -> NodeEntry:
@@ -175,6 +177,7 @@ class Common:
             on_exit=OnExit.RESTART,
             services=(names.ENABLE, names.STOP),
             topics=(names.SAFETY,),
+            remappings=((names.CLOCK, names.CELL_CLOCK),) if self.given["cell"] in OWN_CELLS else (),
         )
 
     def _gate_numbers(self) -> Mapping[str, float]:

@@ -9,6 +9,7 @@ COLOR_INFO: Final = "/camera/color/camera_info"
 ALIGNED_DEPTH_IMAGE: Final = "/camera/aligned_depth_to_color/image_raw"
 JOINT_STATES: Final = "/joint_states"
 CLOCK: Final = "/clock"
+CELL_CLOCK: Final = "/cell/clock"
 TF: Final = "/tf"
 TF_STATIC: Final = "/tf_static"
 DIAGNOSTICS: Final = "/diagnostics"
@@ -70,6 +71,7 @@ TOPIC_TYPES: Final = {
     ALIGNED_DEPTH_IMAGE: "sensor_msgs/msg/Image",
     JOINT_STATES: "sensor_msgs/msg/JointState",
     CLOCK: "rosgraph_msgs/msg/Clock",
+    CELL_CLOCK: "rosgraph_msgs/msg/Clock",
     TF: "tf2_msgs/msg/TFMessage",
     TF_STATIC: "tf2_msgs/msg/TFMessage",
     DIAGNOSTICS: "diagnostic_msgs/msg/DiagnosticArray",

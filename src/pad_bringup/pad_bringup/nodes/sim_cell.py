@@ -43,6 +43,8 @@ from pad_parse.ros_transforms import fill_pose
 BEAT = 0.008
 """s of simulated time between two joint states (125 Hz)."""
 _OUTCOME_BEATS = 12
+_CLOCK_BEATS = 4
+"""Every node wakes for each `/clock`; only the command gate, which beats with the cell, follows `/cell/clock`."""
 _LARGEST_BACKLOG = 0.02
 """s; physics that falls further behind real time slows the clock down rather than racing to catch up: no robot does,
 and the command gate cannot answer beats that come faster than its own.
@@ -105,6 +107,7 @@ class CellNode(Node):
         self._commands = {"joints": self.cell.commanded[0], "openings": self.cell.commanded[1]}
 
         self._clock_out = self.create_publisher(ClockMessage, names.CLOCK, qos.LATEST)
+        self._beat_out = self.create_publisher(ClockMessage, names.CELL_CLOCK, qos.LATEST)
         self._joints_out = self.create_publisher(JointState, names.JOINT_STATES, qos.JOINT_STATES)
         self._outcome_out = self.create_publisher(CellOutcome, names.CELL_OUTCOME, qos.STATUS)
         self._color_out = self.create_publisher(Image, names.COLOR_IMAGE, qos.CAMERA_OUT)
@@ -175,7 +178,10 @@ class CellNode(Node):
         self._watch.look()
         self._beats += 1
         stamp = _stamp(self._now)
-        self._clock_out.publish(ClockMessage(clock=stamp))
+        clock = ClockMessage(clock=stamp)
+        self._beat_out.publish(clock)
+        if self._beats % _CLOCK_BEATS == 0:
+            self._clock_out.publish(clock)
         self._joints_out.publish(self._joint_state(stamp))
         if self._beats % self._camera_beats == 0:
             try:

@@ -28,8 +28,8 @@ from pad_parse import qos
 
 NAME: Final = "fault_relay"
 UPSTREAM: Final = "/upstream"
-STAMPED: Final = (names.CLOCK, names.JOINT_STATES, names.COLOR_IMAGE, names.COLOR_INFO, names.ALIGNED_DEPTH_IMAGE)
 CAMERA: Final = (names.COLOR_IMAGE, names.COLOR_INFO, names.ALIGNED_DEPTH_IMAGE)
+STAMPED: Final = (names.CLOCK, names.CELL_CLOCK, names.JOINT_STATES, *CAMERA)
 
 NO_FAULT, NO_CAMERA, NO_JOINT_STATES = "none", "no_camera", "no_joint_states"
 HOLES, HIDDEN = "depth_holes", "hidden"
@@ -39,6 +39,7 @@ FAULTS: Final = (NO_FAULT, NO_CAMERA, NO_JOINT_STATES, HOLES, HIDDEN, NAN_CHUNK,
 _MARGIN = 60  # pixels around an object's keypoints that are hidden with it
 _PROFILES = {
     names.CLOCK: qos.LATEST,
+    names.CELL_CLOCK: qos.LATEST,
     names.JOINT_STATES: qos.JOINT_STATES,
     names.JOINT_CHUNK: qos.LATEST,
     **dict.fromkeys(CAMERA, qos.CAMERA_OUT),

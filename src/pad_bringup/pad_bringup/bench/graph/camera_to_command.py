@@ -1,7 +1,7 @@
 """From a camera image's stamp to the first joint command that rests on it.
 
 Stamps are followed: `/pad/keypoints` and `/pad/joint_chunk` carry the image's. The image's instant on this machine's
-clock is when the cell sent `/clock` with that stamp. The gate answers a chunk at its next beat: the first command
+clock is when the cell sent `/cell/clock` with that stamp. The gate answers a chunk at its next beat: the first command
 that left `_TAKEN` after the chunk did is counted, which is one beat too late where the gate was quicker.
 """
 
@@ -44,7 +44,7 @@ def measure(settings: BenchSettings, say: Callable[[str], None]) -> dict[str, fl
         Traffic(
             live.running.session.node,
             {
-                names.CLOCK: clock.take,
+                names.CELL_CLOCK: clock.take,
                 names.KEYPOINTS: lambda p: keypoints.append((p.stamp, p.left)),
                 names.JOINT_CHUNK: lambda p: chunks.append((p.stamp, p.left)),
                 names.arm_command_topic("left"): lambda p: commands.append(p.left),

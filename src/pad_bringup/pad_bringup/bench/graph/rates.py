@@ -28,7 +28,7 @@ def measure(settings: BenchSettings, say: Callable[[str], None]) -> dict[str, fl
     left: list[float] = []
     with live_graph(extent, settings.work / "rates", say) as live:
         live.hand_over()
-        topics = {names.CLOCK: clock.take, names.arm_command_topic("left"): lambda p: left.append(p.left)}
+        topics = {names.CELL_CLOCK: clock.take, names.arm_command_topic("left"): lambda p: left.append(p.left)}
         with Traffic(live.running.session.node, topics):
             live.rest(extent.rates_s)
     if len(left) < 10:

@@ -43,7 +43,7 @@ class SafetyLog:
         self.chunks: list[tuple[float, float]] = []  # when the last point is due, when it left
         self.joint_states: list[tuple[float, float]] = []
         self.topics = {
-            names.CLOCK: self.clock.take,
+            names.CELL_CLOCK: self.clock.take,
             names.SAFETY: self._on_safety,
             names.arm_command_topic("left"): self._on_command,
             names.KEYPOINTS: self._on_keypoints,
