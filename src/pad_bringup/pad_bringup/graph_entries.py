@@ -34,7 +34,7 @@ RECORDED_TOPICS = (
 )
 """Inputs, chunks, commands and safety: what `record:=true` writes."""
 
-_BEHIND = 10
+_BEHIND = 5  # niceness
 """Niceness of nodes that only look, plan ahead or record."""
 
 

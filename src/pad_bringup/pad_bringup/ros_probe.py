@@ -60,14 +60,14 @@ class RosProbe:
         while True:
             try:
                 state = self.state(entry, _ANSWER)
+                if state == State.PRIMARY_STATE_ACTIVE:
+                    return
+                if state not in (State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE):
+                    raise SupervisorError(f"{entry.name} could not be activated (lifecycle state {state}); see its log")
                 if state == State.PRIMARY_STATE_UNCONFIGURED:
                     self.transition(entry, Transition.TRANSITION_CONFIGURE, _LOADING)
-                elif state == State.PRIMARY_STATE_INACTIVE:
-                    self.transition(entry, Transition.TRANSITION_ACTIVATE, _LOADING)
-                elif state == State.PRIMARY_STATE_ACTIVE:
-                    return
-                else:
-                    raise SupervisorError(f"{entry.name} could not be activated (lifecycle state {state}); see its log")
+                self.transition(entry, Transition.TRANSITION_ACTIVATE, _LOADING)
+                return
             except NoAnswerError:
                 # Of a node that has been started again, the dead predecessor may have been asked.
                 if time.monotonic() > deadline:

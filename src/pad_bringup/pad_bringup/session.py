@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from pad_bringup.errors import PadBringupError
 from pad_bringup.graph import environment as graph_environment
+
+_LOOK_EVERY = 0.005  # s
 
 
 class Session:
@@ -92,21 +95,23 @@ class Session:
         error: raised when no answer comes in time.
         still_wanted: called a few times a second while waiting; may raise to give up.
         """
-        step, waited, name = 0.1, 0.0, client.srv_name
-        while not client.wait_for_service(timeout_sec=step):
-            waited += step
-            if still_wanted is not None:
+        step, name = 0.1, client.srv_name
+        began = looked = time.monotonic()
+        while not client.service_is_ready():  # rclpy's own waiting sleeps a quarter of a second at a time
+            time.sleep(_LOOK_EVERY)
+            now = time.monotonic()
+            if still_wanted is not None and now - looked >= step:
+                looked = now
                 still_wanted()
-            if waited >= timeout:
+            if now - began >= timeout:
                 raise error(f"nobody offers the service {name} (waited {timeout:.0f} s)")
         done = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
         while not done.wait(step):
-            waited += step
             if still_wanted is not None:
                 still_wanted()
-            if waited >= timeout:
+            if time.monotonic() - began >= timeout:
                 client.remove_pending_request(future)
                 raise error(f"{name} did not answer within {timeout:.0f} s")
         return future.result()

@@ -93,11 +93,13 @@ class Supervisor:
                 command(entry, Path(), self.graph.log_level)  # what is not installed is said before anything moves
             for entry in self.graph.nodes:
                 self._launch(entry)
-            for entry in self.graph.nodes:
-                self._wait_ready(entry, begin + self._start_timeout)
-            if activate:
-                for entry in self.graph.nodes:
-                    if entry.lifecycle:
+            # What gives way to the others comes last, and holds nobody up.
+            for behind in (False, True):
+                entries = [entry for entry in self.graph.nodes if bool(entry.niceness) is behind]
+                for entry in entries:
+                    self._wait_ready(entry, begin + self._start_timeout)
+                for entry in entries:
+                    if activate and entry.lifecycle:
                         self._probe.activate(entry, max(1.0, begin + self._start_timeout - time.monotonic()))
         except BaseException:
             self.stop()
