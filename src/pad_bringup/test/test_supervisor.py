@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,25 @@ def test_start_activates_managed_nodes_and_stop_interrupts_all(make, tmp_path):
     assert not any(alive(pid) for pid in pids)
     assert (tmp_path / "alive" / "a.interrupted").exists()
     assert "rate: 2.0" in (tmp_path / "log" / "parameters" / "a.yaml").read_text()
+
+
+def test_nodes_that_give_way_hold_nobody_up(make):
+    supervisor = make(replace(entry("looker"), niceness=5), entry("b", lifecycle=True))
+    probe, seen = supervisor._probe, []
+
+    def missing(entry: NodeEntry) -> list[str]:
+        if entry.name == "looker":
+            seen.append(list(probe.activated))
+        return FileProbe.missing(probe, entry)
+
+    probe.missing = missing
+    with supervisor:
+        supervisor.start()
+        pid = supervisor.process("looker").pid
+        assert seen and seen[0] == ["b"]
+        assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
+        # The kernel may weigh niceness within a session only, and sessions alike.
+        assert os.getsid(pid) == os.getsid(supervisor.process("b").pid)
 
 
 def test_a_node_that_dies_at_the_start_ends_all_and_says_why(make):

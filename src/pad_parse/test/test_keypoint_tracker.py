@@ -193,7 +193,7 @@ def positions(message):
     return np.array([[k.position.x, k.position.y, k.position.z] for k in message.keypoints])
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_packed_images_do_as_well_and_damaged_ones_are_left_out(setting):
     scene, points, objects, folder = setting
     process = start_node(f"reference:={folder / 'pour.demo.h5'}", f"calibration:={folder / 'camera.yaml'}")
@@ -223,7 +223,7 @@ def test_packed_images_do_as_well_and_damaged_ones_are_left_out(setting):
     assert process.returncode == 0, process.stderr.read()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_localises_and_tracks_over_dds(setting):
     scene, points, objects, folder = setting
     process = start_node(
