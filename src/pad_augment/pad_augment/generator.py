@@ -28,6 +28,7 @@ from pad_augment.grasp_turns import AS_SHOWN, Turns, turned
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_augment.planning import choose_planner, make_planner
 from pad_augment.planning.interface import BimanualPlanner, Failure, PlanFailure, Shape
+from pad_augment.planning.sized import SizedPlanner
 from pad_augment.sampling import Placement, SceneSampler
 from pad_augment.scene_plan import Disturbance, ScenePlan, ScenePlanner, pace_of
 from pad_augment.skills import SkillSet, learn_skills
@@ -107,7 +108,7 @@ def generate_one(
     config = config or GeneratorConfig()
     skills = learn_skills(demonstration, level_grasps=config.level_grasps)
     if isinstance(planner, str):
-        planner = make_planner(planner, robot, collision_shapes(skills, config), config.rate_hz)
+        planner = _planner_for(planner, robot, skills, config)
     scenes = ScenePlanner(skills, robot, planner, config)
     (result,) = scenes.run([scenes.varied(placement, rng)])
     return _rejection(result) if isinstance(result, PlanFailure) else scenes.episode(result)
@@ -328,7 +329,7 @@ class SceneWork:
         return Robot(self.profile)
 
     def _planner(self, name: str, skills: SkillSet) -> BimanualPlanner:
-        return make_planner(name, self._robot, collision_shapes(skills, self.config), self.config.rate_hz)
+        return _planner_for(name, self._robot, skills, self.config)
 
     def rng(self, index: int) -> np.random.Generator:
         """What is drawn in scene `index`, besides the objects' places."""
@@ -447,13 +448,18 @@ class SceneWork:
 
 
 def collision_shapes(skills: SkillSet, config: GeneratorConfig) -> dict[str, Shape]:
-    """Cylinders of all objects, as large as an instance may be, and of the obstacles."""
-    largest = 1 + config.object_scale
-    grown = {
-        name: Shape(shape.radius * largest, shape.height * largest, shape.centre)
-        for name, shape in skills.shapes.items()
-    }
-    return {**grown, **config.obstacle_shapes()}
+    """Cylinders of all objects as they were shown, and of the obstacles."""
+    return {**skills.shapes, **config.obstacle_shapes()}
+
+
+def _planner_for(name: str, robot: Robot, skills: SkillSet, config: GeneratorConfig) -> BimanualPlanner:
+    """A planner for the demonstrated instances, or for all those that the scenes may have."""
+
+    def make(shapes: Mapping[str, Shape]) -> BimanualPlanner:
+        return make_planner(name, robot, shapes, config.rate_hz)
+
+    shapes = collision_shapes(skills, config)
+    return SizedPlanner(shapes, make) if config.object_scale else make(shapes)
 
 
 def _rejection(failure: PlanFailure) -> Rejection:

@@ -33,6 +33,7 @@ from pad_augment.planning.interface import (
     PlanRequest,
     Stretch,
 )
+from pad_augment.planning.sized import grown
 from pad_augment.skills import SkillSet, Take, Work, reflected
 from pad_augment.stacking import in_stacks
 from pad_parse import geometry
@@ -155,6 +156,7 @@ class ScenePlanner:
         self._planner = planner
         self._config = config
         self._shortest = config.motion_timing == "shortest"
+        self._checkers: tuple[tuple[tuple[str, float], ...], CollisionScene] | None = None
         self._pace = pace_of(config, min(arm.max_opening for arm in robot.arms))
         self._home = np.stack([robot.fk(arm, robot.home[arm]) for arm in (0, 1)])
         parts = [part for beat in skills.beats if isinstance(beat, Work) for part in beat.parts]
@@ -229,7 +231,7 @@ class ScenePlanner:
 
     def collides_again(self, scene: ScenePlan, step: float) -> bool:
         """Check a whole scene anew for collisions, at most `step` rad between two checks, whoever planned it."""
-        checker = self._checker
+        checker = self._checker(tuple(sorted(scene.scene.scale.items())))
         ends = np.cumsum(scene.plan.lengths)
         for stretch, end, length in zip(scene.stretches, ends, scene.plan.lengths, strict=True):
             # The step into the next stretch belongs to this one's contacts.
@@ -239,10 +241,11 @@ class ScenePlanner:
                 return True
         return False
 
-    @cached_property
-    def _checker(self) -> CollisionScene:
-        shapes = {**self._skills[_AS_LEARNT].shapes, **self._config.obstacle_shapes()}
-        return CollisionScene(self._robot, shapes)
+    def _checker(self, sizes: tuple[tuple[str, float], ...]) -> CollisionScene:
+        if self._checkers is None or self._checkers[0] != sizes:
+            shapes = grown(self._skills[_AS_LEARNT].shapes, dict(sizes)) | self._config.obstacle_shapes()
+            self._checkers = sizes, CollisionScene(self._robot, shapes)
+        return self._checkers[1]
 
     def _variant(self, variant: Variant) -> SkillSet:
         if variant not in self._skills:
@@ -355,7 +358,7 @@ class ScenePlanner:
             step = int(rng.choice(candidates))
             poses = self._pushed_poses(scene, step, back, rng)
             stretches = _sliced(scene, step, poses)
-            plan = yield PlanRequest(stretches, start=scene.plan.joints[step], moving=True)
+            plan = yield PlanRequest(stretches, start=scene.plan.joints[step], moving=True, sizes=scene.scene.scale)
             if isinstance(plan, Plan):
                 return step, self._from(scene, step, plan, stretches)
         return None
@@ -409,7 +412,7 @@ class ScenePlanner:
         share = (clock - before)[:, None]
         poses = geometry.interpolate_pose(scene.plan.poses[before], scene.plan.poses[before + 1], share)
         halting = Stretch(poses, scene.plan.openings[before], False, later.stretches[0].bodies)
-        plan = yield PlanRequest([halting], start=scene.plan.joints[step], moving=True)
+        plan = yield PlanRequest([halting], start=scene.plan.joints[step], moving=True, sizes=scene.scene.scale)
         if not isinstance(plan, Plan):
             return None
         moving = rng.uniform(*_MOVING_TIME) * config.rate_hz
@@ -521,7 +524,9 @@ class ScenePlanner:
                 made, number = phases[index]
                 shortest = ask.motion if self._shortest else None
                 asked_for = [phase.stretch(number) for phase in made]
-                requests.append(PlanRequest(asked_for, at_rest=ask.stops, start=ask.start, shortest=shortest))
+                requests.append(
+                    PlanRequest(asked_for, ask.stops, start=ask.start, shortest=shortest, sizes=ask.scene.scale)
+                )
             else:
                 requests.append(ask)
         # Only ways around are drawn, and only an `Ask` with stops leads to them.

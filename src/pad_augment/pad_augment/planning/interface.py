@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -74,6 +74,8 @@ class PlanRequest:
     and ends at rest, fits in.
     start: (2 n,) rad to begin near; None: the robot's home. moving: whether the arms are in motion at the first step.
     shortest: None, or free stretches, whose borders are at rest, take this factor (>= 1) of the shortest time.
+    sizes: object -> size of the instance, 1 where it is not named; a planner that is made for given shapes has no use
+        for them, see `SizedPlanner`.
     """
 
     stretches: Sequence[Stretch]
@@ -81,6 +83,7 @@ class PlanRequest:
     start: FloatArray | None = None
     moving: bool = False
     shortest: float | None = None
+    sizes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
