@@ -77,8 +77,8 @@ class GeneratorConfig(BaseModel):
         0.0,
         ge=0,
         le=0.3,
-        description="largest change of an object's size, with its keypoints and grasp, as a share; instances that leave "
-        "no room in the open gripper are rejected",
+        description="largest change of an object's size, with its keypoints and grasp, as a share; instances that "
+        "leave no room in the open gripper are rejected",
     )
     displacement_probability: float = Field(
         0.5, ge=0, le=1, description="share of the episodes in which an object is moved while the arms reach for it"

@@ -184,13 +184,20 @@ class CellNode(Node):
             self._clock_out.publish(clock)
         self._joints_out.publish(self._joint_state(stamp))
         if self._beats % self._camera_beats == 0:
-            try:
-                self._frames.put_nowait((self._now, self.cell.data.qpos.copy()))
-            except queue.Full:
-                pass  # the last picture is still being drawn; this one is left out
+            if self._is_watched:
+                try:
+                    self._frames.put_nowait((self._now, self.cell.data.qpos.copy()))
+                except queue.Full:
+                    pass  # the last picture is still being drawn; this one is left out
             self._publish_truth(stamp)
         if self._beats % _OUTCOME_BEATS == 0:
             self._publish_outcome(stamp)
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether anybody looks at the camera: drawing is half of the cell's work."""
+        cameras = (self._color_out, self._depth_out, self._info_out)
+        return any(publisher.get_subscription_count() for publisher in cameras)
 
     def _joint_state(self, stamp: Time) -> JointState:
         message = JointState(name=self._joint_names)
