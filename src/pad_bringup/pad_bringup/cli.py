@@ -503,6 +503,9 @@ def evaluate(
     disturb: Annotated[
         bool, typer.Option("--disturb", help="An object is moved 10 cm by hand while the arms reach for it.")
     ] = False,
+    smoothing: Annotated[
+        str, typer.Option(help="What a new chunk makes of those before: none, blend or ensemble.")
+    ] = "none",
     clips: Annotated[Path | None, typer.Option(help="Folder for a video of every failure and one success.")] = None,
     demonstration: Annotated[
         Path | None,
@@ -528,6 +531,7 @@ def evaluate(
     from pad_bringup.evaluation.protocol import FIRST_TRIAL, PROTOCOLS, ProtocolOptions, evaluate_by_protocol
     from pad_bringup.evaluation.result import Mode
     from pad_bringup.progress import StageProgress
+    from pad_policy.smoothing import Smoothing
 
     if graph and mode not in (None, "graph"):
         raise EvaluationError(f"--graph and --mode {mode} exclude each other")
@@ -536,8 +540,8 @@ def evaluate(
     if protocol is not None:
         if protocol not in PROTOCOLS:
             raise EvaluationError(f"there is no protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
-        if disturb or baseline:
-            raise EvaluationError("--protocol goes with neither --disturb nor --baseline")
+        if disturb or baseline or smoothing != "none":
+            raise EvaluationError("--protocol goes with none of --disturb, --baseline and --smoothing")
         with StageProgress() as progress:
             table = evaluate_by_protocol(
                 ProtocolOptions(
@@ -570,6 +574,7 @@ def evaluate(
         demonstration=demonstration,
         baselines=cast(tuple[Baseline, ...], tuple(baseline or ())),
         dataset=dataset,
+        smoothing=cast(Smoothing, smoothing),
     )
     with StageProgress() as progress:
         result = run(options, progress)

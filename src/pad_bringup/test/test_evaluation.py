@@ -87,6 +87,7 @@ def test_evaluation_is_one_json_object(policy: Path, dataset: Path, tmp_path: Pa
         ({"mode": "dream"}, "state, vision, graph"),
         ({"episodes": 0}, "at least 1"),
         ({"mode": "graph", "disturbed": True}, "--mode state or vision"),
+        ({"smoothing": "velvet"}, "none, blend, ensemble"),
         ({"baselines": ("luck",)}, "open_loop, nearest_neighbour"),
         ({"baselines": ("open_loop",)}, "--dataset"),
         ({"mode": "vision"}, "--demonstration"),

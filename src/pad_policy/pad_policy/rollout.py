@@ -13,6 +13,7 @@ from pad_policy.chunking import JointChunk
 from pad_policy.environment import Environment, JointMeasurement, KeypointObservation
 from pad_policy.errors import ChunkError, RolloutError
 from pad_policy.safety import CommandGate, SafetyReport
+from pad_policy.smoothing import ChunkSmoother
 
 _BEAT = 0.008
 _CHECK = 0.2  # s between looks at the outcome
@@ -92,13 +93,18 @@ def rollout(
     *,
     time_limit: float = 30.0,
     stable: float = 1.0,
+    smoother: ChunkSmoother | None = None,
 ) -> EpisodeResult:
     """Run one episode; success must hold for `stable` s in a row within `time_limit` s of simulated time.
+
+    smoother: what becomes of chunks before the gate gets them; None: nothing.
 
     The environment stands still while the policy thinks, so the result does not depend on the machine.
     """
     environment.reset(seed)
     planner.reset()
+    smoother = smoother or ChunkSmoother()
+    smoother.reset()
     gate.disable()
     measured = environment.advance(None, None, 0.0)
     start = measured.stamp
@@ -122,7 +128,7 @@ def rollout(
                     chunks += 1
                     unreachable += int(plan.unreachable.sum())
                     try:
-                        gate.accept(plan.chunk, now)
+                        gate.accept(smoother.smooth(plan.chunk), now)
                     except ChunkError as error:
                         rejected = str(error)
         if now >= next_check:

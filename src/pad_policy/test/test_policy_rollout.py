@@ -19,6 +19,7 @@ from pad_policy.robot_limits import command_joint_names, gate_limits
 from pad_policy.rollout import check_matches, rollout, wilson_interval
 from pad_policy.runner import PolicyRunner
 from pad_policy.safety import CommandGate
+from pad_policy.smoothing import SMOOTHINGS, ChunkSmoother
 from pad_policy.training import train
 
 PROFILE = Path(__file__).parents[2] / "pad_bringup/config/robots/ur5e_pair.yaml"
@@ -145,6 +146,20 @@ def test_rollout_is_lock_step_and_repeatable(policy: OnnxPolicy, robot: Robot) -
     velocity = np.diff(tracks[0], axis=0) / 0.008
     assert np.all(np.abs(velocity) <= limits.velocity + 1e-6)
     assert np.all(np.abs(np.diff(velocity, axis=0)) / 0.008 <= limits.acceleration + 1e-4)
+
+
+def test_chunks_are_smoothed_on_their_way_to_the_gate(policy: OnnxPolicy, robot: Robot) -> None:
+    world = ObedientWorld(robot)
+    tracks = {}
+    for smoothing in SMOOTHINGS:
+        rollout(
+            make_runner(policy, robot, 3), make_gate(robot), world, 7, time_limit=1.9, smoother=ChunkSmoother(smoothing)
+        )
+        tracks[smoothing] = np.array(world.commands)
+    rollout(make_runner(policy, robot, 3), make_gate(robot), world, 7, time_limit=1.9)
+    np.testing.assert_array_equal(tracks["none"], np.array(world.commands))
+    assert not np.array_equal(tracks["blend"], tracks["none"])
+    assert not np.array_equal(tracks["ensemble"], tracks["blend"])
 
 
 def test_success_must_be_stable(policy: OnnxPolicy, robot: Robot) -> None:

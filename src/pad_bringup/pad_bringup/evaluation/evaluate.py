@@ -14,6 +14,7 @@ from pad_bringup.evaluation.lock_step import Setting, evaluate_in_lock_step
 from pad_bringup.evaluation.result import MODES, EpisodeRecord, Evaluation, Mode, Totals
 from pad_bringup.progress import StageProgress
 from pad_policy.bundle import PolicyBundle
+from pad_policy.smoothing import SMOOTHINGS, Smoothing
 
 FIRST_UNSEEN = 1000
 """Seed of the first placement: the demonstrations of the augmentation are drawn otherwise."""
@@ -36,6 +37,7 @@ class EvaluationOptions:
         demonstration: whose keypoints are looked for (vision, graph), and the source of open-loop replay.
         baselines: what else to run on the same placements, from `dataset`.
         dataset: of generated demonstrations, which baselines replay.
+        smoothing: of chunks, see `ChunkSmoother`.
     """
 
     policy: Path
@@ -50,6 +52,7 @@ class EvaluationOptions:
     demonstration: Path | None = None
     baselines: tuple[Baseline, ...] = ()
     dataset: Path | None = None
+    smoothing: Smoothing = "none"
 
 
 def evaluate(options: EvaluationOptions, progress: StageProgress) -> Evaluation:
@@ -99,6 +102,8 @@ def _checked(options: EvaluationOptions) -> EvaluationOptions:
         raise EvaluationError(f"--time-limit must be above 0; got {options.time_limit:g}")
     if options.mode == "graph" and options.disturbed:
         raise EvaluationError("--disturb works in lock-step only; choose --mode state or vision")
+    if options.smoothing not in SMOOTHINGS:
+        raise EvaluationError(f"there is no smoothing {options.smoothing!r}; there are: {', '.join(SMOOTHINGS)}")
     for name in options.baselines:
         if name not in BASELINES:
             raise EvaluationError(f"there is no baseline {name!r}; there are: {', '.join(BASELINES)}")
@@ -132,6 +137,7 @@ def _setting(options: EvaluationOptions) -> Setting:
         disturbed=options.disturbed,
         demonstration=options.demonstration,
         dataset=options.dataset,
+        smoothing=options.smoothing,
     )
 
 
@@ -152,6 +158,7 @@ def _in_graph(
         clips=options.clips,
         progress=report,
         tell=progress.say,
+        smoothing=options.smoothing,
     )
 
 
@@ -165,6 +172,7 @@ def summary(options: EvaluationOptions, task: str, method: str, records: list[Ep
         robot=options.robot,
         policy=str(options.policy.resolve()),
         disturbed=options.disturbed,
+        smoothing=options.smoothing,
         time_limit=options.time_limit,
         results=records,
     )

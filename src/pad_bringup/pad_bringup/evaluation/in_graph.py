@@ -14,6 +14,7 @@ from pad_bringup.running import running_graph
 from pad_bringup.splits import Split
 from pad_bringup.success import EpisodeResult
 from pad_bringup.video import write_webm
+from pad_policy.smoothing import Smoothing
 
 
 def evaluate_in_graph(
@@ -29,6 +30,7 @@ def evaluate_in_graph(
     progress: Callable[[int, int], None],
     tell: Callable[[str], None],
     split: Split | None = None,
+    smoothing: Smoothing = "none",
 ) -> list[EpisodeRecord]:
     """Run one episode per seed, one after the other.
 
@@ -36,6 +38,7 @@ def evaluate_in_graph(
 
     split: of the paper's protocol; None: the task's own scene.
     logs: folder for the nodes' logs. clips: folder for a video of every failure and of the first success.
+    smoothing: of chunks, see `ChunkSmoother`.
 
     Raises:
         EpisodeError, SupervisorError: the graph does not start, or fails twice in the same episode.
@@ -45,6 +48,7 @@ def evaluate_in_graph(
         "robot": robot,
         "viewer": "false",
         "split": split or "none",
+        "smoothing": smoothing,
         "policy": str(policy.resolve()),
         "demonstration": str(demonstration.resolve()),
         "calibration": str(resource("config", "cameras", "cell.yaml")),

@@ -32,6 +32,7 @@ from pad_policy.robot_limits import command_joint_names, gate_limits
 from pad_policy.rollout import EpisodeResult, Planner, check_matches, rollout
 from pad_policy.runner import PolicyRunner
 from pad_policy.safety import CommandGate, SafetyReport
+from pad_policy.smoothing import ChunkSmoother, Smoothing
 
 CLIP_RATE = 8.0
 """Images per simulated second of a clip, which plays twice as fast."""
@@ -53,6 +54,7 @@ class Setting:
         baseline: acts instead of the policy. dataset: what it replays.
         split: of the paper's protocol: each episode has a scene of its own; None: the task's own scene.
         camera_rate: images per simulated second (vision).
+        smoothing: of chunks, see `ChunkSmoother`.
     """
 
     policy: Path
@@ -66,6 +68,7 @@ class Setting:
     dataset: Path | None = None
     split: Split | None = None
     camera_rate: float = CAMERA_RATE
+    smoothing: Smoothing = "none"
 
 
 class World:
@@ -111,7 +114,14 @@ class World:
             self._environment = self._environment_of(self._cell)
         film = None if clips is None else _Film(self._environment)
         try:
-            result = rollout(planner, gate, film or self._environment, seed, time_limit=self._setting.time_limit)
+            result = rollout(
+                planner,
+                gate,
+                film or self._environment,
+                seed,
+                time_limit=self._setting.time_limit,
+                smoother=ChunkSmoother(self._setting.smoothing),
+            )
         except PadParseError as error:
             record = EpisodeRecord(
                 seed=seed,

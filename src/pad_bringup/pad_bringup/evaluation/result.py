@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pad_parse.files import write_atomically
 from pad_policy.rollout import wilson_interval
+from pad_policy.smoothing import Smoothing
 
 Mode = Literal["state", "vision", "graph"]
 MODES: tuple[Mode, ...] = ("state", "vision", "graph")
@@ -96,6 +97,7 @@ class Evaluation(Totals):
         method: "policy", or a baseline's name.
         task, robot, policy: what was evaluated; policy is the folder.
         disturbed: whether an object was moved by hand while the arms reached for it.
+        smoothing: of the policy's chunks, see `ChunkSmoother`.
         time_limit: s, simulated, after which an episode has failed.
         results: one per seed, by seed.
         baselines: other ways of acting on the same seeds.
@@ -107,6 +109,7 @@ class Evaluation(Totals):
     robot: str
     policy: str
     disturbed: bool
+    smoothing: Smoothing = "none"
     time_limit: float
     results: list[EpisodeRecord]
     baselines: list[Evaluation] = []
