@@ -18,7 +18,7 @@ from scipy.special import ndtr
 from pad_augment.equivariance import carry, change_of_pose, held_object
 from pad_augment.kinematics import ARMS
 from pad_augment.planning.interface import Body, Holding, Stretch
-from pad_augment.skills import Grip, SkillSet, Take, Work
+from pad_augment.skills import Grip, Part, SkillSet, Take, Work
 from pad_parse import geometry
 from pad_parse.demonstration import SegmentKind
 
@@ -196,6 +196,7 @@ class _Stage:
         for arm, part in enumerate(beat.parts):
             if part is not None:
                 goals[:, arm] = carry(changes[arm], part.poses[0])
+                self._on_table[arm] &= not self._lifts_itself(arm, part)
         self._transport(goals, moving, beat.early)
         self._tcp = goals
         self._on_table = [False, False]
@@ -208,6 +209,14 @@ class _Stage:
         if self._pace.end_time > 0:
             idle = _kinds(SegmentKind.IDLE, [True, True])
             self._still(_steps(self._pace.end_time, self._pace), idle, self._last_contacts, slowed_as="skill")
+
+    def _lifts_itself(self, arm: int, part: Part) -> bool:
+        """Whether a part begins where its object stood, as when a lid is taken off: it is lifted as it was shown."""
+        grip = self._grips[arm]
+        if grip is None:
+            return False
+        stood = self._skills.object_poses[grip.object] @ grip.gripper_in_object
+        return bool(np.linalg.norm(part.poses[0, :3, 3] - stood[:3, 3]) < self._pace.lift_height)
 
     def _changes(self, beat: Work) -> list[FloatArray]:
         """(B, 4, 4) per arm, `dT` of its part."""

@@ -77,6 +77,8 @@ def test_one_hand_holds_a_container_while_the_other_takes_its_lid_off() -> None:
         seen = geometry.inverse(container) @ plan.objects["lid"]
         np.testing.assert_allclose(seen[0], shown[0], atol=1e-6, err_msg="the lid is on the container at first")
         np.testing.assert_allclose(seen[-1, :3, 3], shown[-1, :3, 3], atol=0.004, err_msg="and lies beside it at last")
+        rising = seen[: int(np.argmax(seen[:, 2, 3])), 2, 3]
+        assert np.diff(rising).min() > -1e-4, "the lid does not come down again once it is off"
         held = next(i for i, stretch in enumerate(plan.stretches) if stretch.held[1] == "lid")
         assert (
             plan.stretches[held].held[0] == "container" or "left" in plan.stretches[held].bodies["container"].touching

@@ -16,10 +16,12 @@ from pad_bringup.cell.demonstrations import (
     load_demonstration,
     task_motion,
 )
+from pad_bringup.cell.disturbance import MovedObject
 from pad_bringup.cell.goals import Goal, State, goal_of, mixing
-from pad_bringup.cell.objects import load_objects
+from pad_bringup.cell.objects import ObjectsFile, load_objects
 from pad_bringup.cell.scene import drink_positions, of_other_kind
 from pad_bringup.cell.scripted import scripted_run
+from pad_bringup.cell.variation import draw_variation
 from pad_bringup.errors import CellError
 from pad_bringup.resources import share_directory
 from pad_parse import geometry
@@ -33,7 +35,7 @@ LEFT, RIGHT = frozenset({0}), frozenset({1})
 def end_state(task: str) -> State:
     """Where the demonstration leaves the objects, and who holds them."""
     objects = load_objects(task)
-    places = {name: geometry.yaw_pose(*model.home) for name, model in objects.models.items()}
+    places = objects.poses({})
     starts = np.stack([geometry.yaw_pose(-0.2, y, 0.0, 0.2) for y in (0.3, -0.3)])
     motion = task_motion(objects, places, gripper_grasps(objects), starts)
     holders = dict.fromkeys(objects.models, NOBODY)
@@ -142,6 +144,83 @@ def test_mixing_is_one_by_chance_and_nought_apart(count: int) -> None:
     by_chance = [mixing(points, rng.permutation(np.arange(count) < count // 3)) for _ in range(200)]
     assert np.mean(by_chance) == pytest.approx(1.0, abs=0.05)
     assert mixing(points + 9.0 * (np.arange(count) < count // 2)[:, None], np.arange(count) < count // 2) == 0.0
+
+
+STACKS = [("open_container", "container", "lid"), ("empty_vase", "vase", "flowers")]
+
+
+@pytest.mark.parametrize(("task", "below", "thing"), STACKS)
+def test_what_stands_on_another_object_stands_there_in_every_scene(task: str, below: str, thing: str) -> None:
+    for split, seed in (("spatial", 0), ("object", 1), ("object", 2), ("background", 3)):
+        cell = Cell(task, variation=(split, seed))
+        assert cell.objects.stack() == {thing: below}
+        height = cell.objects.rest_height(thing)
+        for places in (cell.sample_placements(np.random.default_rng(seed)), {below: (0.05, -0.03, 0.3)}):
+            cell.reset(places)
+            seen = geometry.inverse(cell.object_pose(below)) @ cell.object_pose(thing)
+            np.testing.assert_allclose(seen[:3, 3], [0.0, 0.0, height], atol=0.002)
+            assert seen[2, 2] > np.cos(0.02)
+            assert not cell.outcome().success
+    with pytest.raises(CellError, match=f"the {thing} stands on the {below}"):
+        cell.reset({thing: (0.05, 0.1, 0.0)})
+
+
+@pytest.mark.parametrize(("task", "below", "thing"), STACKS)
+def test_other_instances_still_come_apart(task: str, below: str, thing: str) -> None:
+    own = load_objects(task)
+    for seed in range(20):
+        other = draw_variation("object", own, 0.11, seed).objects
+        assert other is not None
+        inside = other.models[below].radius_at(other.models[below].height) - other.models[below].wall
+        part = other.models[thing]
+        sinks = other.models[below].height - other.rest_height(thing)
+        wide = max(part.radius_at(z) for z in np.linspace(0.0, sinks - 0.0025, 20))
+        assert 0.001 < inside - wide < 0.012
+        if part.stands_on.sinks is not None:
+            assert max(radius for _, radius in part.outer) > inside + 0.003
+
+
+@pytest.mark.parametrize(("task", "below", "thing"), STACKS)
+def test_moving_both_or_knocking_it_off_opens_nothing(task: str, below: str, thing: str) -> None:
+    objects, state = load_objects(task), end_state(task)
+    goal = goal_of(TaskSpec.load(task).success, objects)
+    both = {below: LEFT, thing: RIGHT}
+
+    def cause(poses: Mapping[str, np.ndarray], holders: Mapping[str, frozenset[int]] = both) -> str:
+        verdict = goal.judge(State({**state.poses, **poses}, holders), objects.models)
+        assert not verdict.success
+        return verdict.cause
+
+    start = objects.poses({})
+    beside = f"the {thing} is not beside the {below}"
+    assert cause(start) == beside
+    lifted = {name: geometry.yaw_pose(0.0, 0.0, 0.0, 0.1) @ pose for name, pose in start.items()}
+    assert cause(lifted) == beside
+    assert cause({thing: geometry.yaw_pose(0.0, 0.0, 0.0, 0.2) @ start[thing], below: start[below]}) == beside
+    lying = geometry.make_pose(geometry.rotation_exp(np.array([1.55, 0.0, 0.0])), np.array([0.0, -0.12, 0.04]))
+    assert f"the {thing} is not held" in cause({thing: lying, below: start[below]}, {below: LEFT, thing: NOBODY})
+    leaning = geometry.make_pose(geometry.rotation_exp(np.array([0.5, 0.0, 0.0])), start[below][:3, 3])
+    assert "tilted" in cause({below: leaning})
+    assert f"the {below} is not held" in cause({}, {below: NOBODY, thing: RIGHT})
+
+
+def test_nobody_moves_a_container_from_under_its_lid() -> None:
+    cell = Cell("open_container")
+    hand = MovedObject(cell, np.random.default_rng(0))
+    hand.act()
+    assert hand.done and not hand.moving
+
+
+def test_stacks_that_cannot_stand_are_refused() -> None:
+    file = yaml.safe_load((share_directory() / "config" / "objects" / "open_container.yaml").read_text())
+    for change, message in (
+        ({"stands_on": {"object": "pot"}}, "no other object"),
+        ({"stands_on": {"object": "lid"}}, "no other object"),
+        ({"home": [0.1, 0.0, 0.0]}, "its home must be"),
+        ({"form": "vessel", "wall": 0.004, "floor": 0.004}, "only a solid can"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ObjectsFile.model_validate({"objects": {**file["objects"], "lid": {**file["objects"]["lid"], **change}}})
 
 
 def test_sides_are_swapped_in_half_of_the_scenes() -> None:

@@ -83,7 +83,7 @@ def fit_grasp(
             trust = before + _HELD_PALM * held
             used = trust > 0
             pose = _enclosing_pose(palms[used], trust[used], index, body)
-            return GraspFit(pose, 2 * (body.radius + _FLESH), True)
+            return GraspFit(pose, 2 * (float(body.radius_at(index[2])) + _FLESH), True)
     trust = np.minimum(trust, pinch_weights) if np.minimum(trust, pinch_weights).sum() > 0 else trust
     used = trust > 0
     relative = geometry.inverse(object_poses[used]) @ grippers[used]
@@ -94,7 +94,8 @@ def fit_grasp(
 def _encloses(index: np.ndarray, body: Body) -> bool:
     """Whether an index fingertip at `index` (3,) m, object's frame, lies on a body that fits between the fingers."""
     away = float(np.hypot(index[0] - body.x, index[1] - body.y))
-    return body.radius < _WIDEST and abs(away - body.radius) < _OFF_SURFACE and -0.02 < index[2] < body.top + 0.02
+    radius = float(body.radius_at(index[2]))
+    return radius < _WIDEST and abs(away - radius) < _OFF_SURFACE and -0.02 < index[2] < body.top + 0.02
 
 
 def _enclosing_pose(palms: np.ndarray, trust: np.ndarray, index: np.ndarray, body: Body) -> np.ndarray:

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.signal import medfilt
 
 from pad_parse import geometry
@@ -24,12 +25,23 @@ MOTION_WINDOW = 0.2
 
 @dataclass(frozen=True)
 class Body:
-    """An upright round body in the object's frame: axis at (x, y), radius and top in m."""
+    """An upright round body in the object's frame: axis at (x, y), largest radius and top in m.
+
+    profile: (height, radius) in m from the bottom up; empty: the radius is the same at all heights.
+    """
 
     x: float
     y: float
     radius: float
     top: float
+    profile: tuple[tuple[float, float], ...] = ()
+
+    def radius_at(self, height: ArrayLike) -> NDArray[np.float64]:
+        """(...,) m at heights (...,) m; beyond the profile that of its ends."""
+        if not self.profile:
+            return np.full(np.shape(height), self.radius)
+        heights, radii = zip(*self.profile, strict=True)
+        return np.asarray(np.interp(np.asarray(height, dtype=np.float64), heights, radii))
 
     def off_axis(self, points: np.ndarray) -> np.ndarray:
         """(...,) m from the axis of points (..., 3) in the object's frame."""
@@ -37,7 +49,7 @@ class Body:
 
     def encloses(self, points: np.ndarray) -> np.ndarray:
         """(...,) bool: points (..., 3) in the object's frame that lie well inside, where no fingertip can be."""
-        return np.asarray((self.off_axis(points) < 0.75 * self.radius) & (points[..., 2] < self.top))
+        return np.asarray((self.off_axis(points) < 0.75 * self.radius_at(points[..., 2])) & (points[..., 2] < self.top))
 
 
 @dataclass(frozen=True)

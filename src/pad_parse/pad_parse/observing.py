@@ -26,7 +26,7 @@ from pad_parse.proposal import Proposal, arms_of_objects
 from pad_parse.recording import Frame, Recording
 from pad_parse.task import TaskSpec
 from pad_parse.tracking import KeypointFrame, ObjectTracker, PointTracker
-from pad_parse.tracking.object_mask import object_mask, points_of_image, upright_hull
+from pad_parse.tracking.object_mask import object_masks, points_of_image, upright_hull, widths
 from pad_parse.tracking.tracked_points import TrackedPoints
 
 Progress = Callable[[str, float], None]
@@ -399,19 +399,21 @@ def _bodies(reference: Reference, task: TaskSpec, poses: dict[str, np.ndarray]) 
     if depth is None or camera.transform_camera_to_task is None:
         return {}
     cloud = points_of_image(depth, camera)
-    owners = np.array(task.keypoint_objects)
+    masks = object_masks(depth, cloud, reference.keypoint_pixels, reference.points_in_task, task.keypoint_objects)
+    camera_place = np.asarray(camera.transform_camera_to_task)[:3, 3]
     bodies = {}
     for name, pose in poses.items():
-        mine = owners == name
-        mask = object_mask(depth, cloud, reference.keypoint_pixels[mine], reference.points_in_task[mine])
+        mask = masks[name]
         if mask.sum() < _LEAST_SURFACE:
             continue
-        hull = upright_hull(cloud[mask], np.asarray(camera.transform_camera_to_task)[:3, 3])
-        x, y, _ = geometry.transform_points(geometry.inverse(pose), np.array([hull.x, hull.y, 0.0]))
-        away = np.linalg.norm(cloud[mask].mean(axis=0) - np.asarray(camera.transform_camera_to_task)[:3, 3])
+        hull = upright_hull(cloud[mask], camera_place)
+        x, y, top = geometry.transform_points(geometry.inverse(pose), np.array([hull.x, hull.y, hull.top]))
+        away = np.linalg.norm(cloud[mask].mean(axis=0) - camera_place)
         # The mask ends before the depth steps at the silhouette.
         radius = hull.radius + _MASK_MARGIN * float(away) / camera.matrix[0, 0]
-        bodies[name] = Body(float(x), float(y), radius, hull.top)
+        margin, base = radius - hull.radius, hull.top - float(top)
+        profile = tuple((z - base, min(half + margin, radius)) for z, half in widths(cloud[mask], camera_place))
+        bodies[name] = Body(float(x), float(y), radius, float(top), profile)
     return bodies
 
 

@@ -178,9 +178,13 @@ def test_wrong_shapes_are_refused() -> None:
         track_grippers(np.arange(3.0), np.zeros((2, 2, 21, 3)), np.zeros((3, 2)), np.zeros((3, 2)), {}, {}, {})
 
 
-def test_a_hidden_grasp_is_taken_from_the_approach_and_the_axis() -> None:
+LID = Body(0.0, 0.0, 0.06, 0.19, ((0.0, 0.06), (0.02, 0.06), (0.03, 0.033), (0.19, 0.033)))
+"""A wide edge and a knob, which is what the hand holds."""
+
+
+@pytest.mark.parametrize("body", [Body(0.0, 0.0, 0.033, 0.19), LID])
+def test_a_hidden_grasp_is_taken_from_the_approach_and_the_axis(body: Body) -> None:
     s = scene()
-    body = Body(0.0, 0.0, 0.033, 0.19)
     invented = s["landmarks"].copy()
     # From the moment it closes, thumb and palm are made up; the index finger is seen.
     invented[27:, 1, [0, 1, 2, 3, 4, 5, 9]] += np.array([0.03, 0.05, -0.04])

@@ -15,6 +15,7 @@ from pad_parse.errors import TrackingError
 from pad_parse.recording import open_recording
 from pad_parse.tracking import ObjectTracker
 from pad_parse.tracking.lucas_kanade import LucasKanadeTracker
+from pad_parse.tracking.object_mask import object_masks, points_of_image
 from pad_parse.tracking.tracked_points import TrackedPoints
 
 FRAMES = 60
@@ -91,6 +92,24 @@ def test_object_pose_starts_upright_below_the_keypoints(pour):
     frame = ObjectTracker(scene.camera, objects).start(rgb, depth, points_in_task=truth)
     assert np.allclose(frame.object_poses["bottle"], g.yaw_pose(*truth[:4, :2].mean(axis=0), 0.0), atol=1e-9)
     assert np.allclose(frame.points_in_task, truth, atol=1e-9)
+
+
+def test_an_object_on_another_is_told_apart_from_it(pour):
+    scene, points, objects = pour
+    cup = pour_poses(0.0)[1]
+    bottle = cup @ g.make_pose(np.eye(3), [0.0, 0.0, scene.cup.height])
+    rgb, depth = scene.render([(scene.bottle, bottle), (scene.cup, cup)])
+    truth = truth_at(points, bottle, cup)
+    cloud = points_of_image(depth, scene.camera)
+    masks = object_masks(depth, cloud, scene.camera.task_to_pixels(truth), truth, objects)
+    assert not np.any(masks["bottle"] & masks["cup"])
+    height = scene.cup.height
+    # Between the nearest keypoints of the two there is room for doubt.
+    assert np.mean(cloud[masks["bottle"]][:, 2] > height - 0.03) > 0.99
+    assert np.mean(cloud[masks["cup"]][:, 2] < height + 0.03) > 0.99
+    frame = ObjectTracker(scene.camera, objects).start(rgb, depth, points_in_task=truth)
+    assert frame.object_poses["bottle"][2, 3] == pytest.approx(height, abs=0.03)
+    assert abs(frame.object_poses["cup"][2, 3]) < 1e-9
 
 
 def test_covered_keypoints_are_filled_not_invented(pour):

@@ -119,19 +119,22 @@ class Cell:
     ) -> dict[str, tuple[float, float, float]]:
         """Object -> (x, y, yaw) drawn evenly from the task's regions, none too near another; m, rad, task frame.
 
+        What stands on another object is where that one is; its own region is not looked at.
+
         swapped: whether the objects change sides; None: half of the times where the task swaps sides, else never.
 
         Raises:
             CellError: the regions leave no room for the objects.
         """
-        regions = {name: self.template.objects[name].region for name in self.objects.models}
+        stack = self.objects.stack()
+        regions = {name: self.template.objects[name].region for name in self.objects.models if name not in stack}
         for _ in range(_TRIES):
             places = {n: (rng.uniform(*r.x), rng.uniform(*r.y), rng.uniform(*r.yaw)) for n, r in regions.items()}
             spots = [np.array(place[:2]) for place in places.values()]
             if all(np.linalg.norm(a - b) >= _APART for a, b in combinations(spots, 2)):
                 if swapped if swapped is not None else self.template.swap_sides and rng.uniform() < 0.5:
-                    return {name: (x, -y, -yaw) for name, (x, y, yaw) in places.items()}
-                return places
+                    places = {name: (x, -y, -yaw) for name, (x, y, yaw) in places.items()}
+                return self.objects.places(places)
         raise CellError(f"the regions of {self.task} never leave {_APART} m between objects; widen them")
 
     def reset(
@@ -143,7 +146,8 @@ class Cell:
     ) -> None:
         """Start anew at time 0: robots at home with open grippers, objects placed, the drink settled in its container.
 
-        placements: object -> (x, y, yaw), m and rad; an object that is not given stands at its home.
+        placements: object -> (x, y, yaw), m and rad; an object that is not given stands at its home, or on what it
+        stands on.
         rng: shakes the drink's start a little; None: always the same.
         joints: (2 n,) rad to start from instead of home.
 
@@ -151,7 +155,7 @@ class Cell:
             CellError: unknown object, values that are not finite, or objects that overlap.
         """
         start = self._home if joints is None else np.asarray(joints, dtype=np.float64)
-        places = {name: model.home for name, model in self.objects.models.items()} | dict(placements or {})
+        places = self.objects.places(placements or {})
         self._check(places)
         mujoco.mj_resetData(self.model, self.data)
         qpos = self.data.qpos
@@ -162,7 +166,8 @@ class Cell:
         qpos[self._fingers[0]] = qpos[self._mimics[0]] = openings / 2
         for name, (x, y, yaw) in places.items():
             address = self.model.joint(scene.body_name(name)).qposadr[0]
-            qpos[address : address + 7] = [x, y, 0.0, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+            z = self.objects.rest_height(name)
+            qpos[address : address + 7] = [x, y, z, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         if self.objects.drink is not None:
             self._place_drink(self.objects.drink, places[self.objects.drink.container], rng)
         self._place_distractors(places)
@@ -312,7 +317,7 @@ class Cell:
                 raise CellError(f"the place of {name} must be finite x, y, yaw; got {place}")
             if abs(place[0]) > 0.35 or abs(place[1]) > 0.6:
                 raise CellError(f"{name} at x {place[0]:.3f}, y {place[1]:.3f} m would not stand on the table")
-        names = list(places)
+        names = [name for name in places if name not in self.objects.stack()]
         for k, a in enumerate(names):
             for b in names[k + 1 :]:
                 need = sum(max(radius for _, radius in self.objects.models[n].outer) for n in (a, b))

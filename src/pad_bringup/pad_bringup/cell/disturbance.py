@@ -29,6 +29,8 @@ _HEADINGS = 72
 class MovedObject:
     """Moves one object `DISTANCE` over the table, once the gripper that reaches for it has come half its way.
 
+    Nothing is moved in a task whose objects all stand on one another: nobody moves a container from under its lid.
+
     The object, the moment and the heading follow from `rng` and the motion; the object stays upright within its region
     and clear of the grippers and of the other objects. What is in it is carried along by its walls.
     """
@@ -36,7 +38,13 @@ class MovedObject:
     def __init__(self, cell: Cell, rng: np.random.Generator) -> None:
         """cell: just reset."""
         self._cell = cell
-        grasps = [stage for stage in cell.template.stages if stage.kind == "grasp"]
+        self.name = ""
+        self.moving = False
+        fixed = cell.objects.in_stacks()
+        grasps = [stage for stage in cell.template.stages if stage.kind == "grasp" and stage.object not in fixed]
+        self.done = not grasps
+        if self.done:
+            return
         stage = grasps[int(rng.integers(len(grasps)))]
         self.name = stage.object
         self._arms = {"left": (0,), "right": (1,), "both": (0, 1)}[stage.arm]
@@ -46,8 +54,6 @@ class MovedObject:
         self._from: FloatArray | None = None
         self._way = np.zeros(2)
         self._began = 0.0
-        self.moving = False
-        self.done = False
 
     def act(self) -> None:
         """Do what is due at this moment; call before each short step of the cell."""

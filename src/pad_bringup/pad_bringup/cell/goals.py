@@ -54,6 +54,7 @@ class Goal(BaseModel):
     upright: object -> rad, its largest tilt; it is not off the table either.
     apart: object -> (other, m), the least distance between their bases.
     held: objects that a gripper clasps with both fingers. free: objects that no gripper clasps.
+    beside: thing -> other; seen from above, the upright cylinders round the two do not overlap.
     dips: thing -> vessel; the middle of the thing's base is inside the vessel.
     mixed: vessel -> least `mixing` of the grains; nine of ten are inside.
     """
@@ -65,6 +66,7 @@ class Goal(BaseModel):
     apart: dict[str, tuple[str, Annotated[float, Field(gt=0)]]] = {}
     held: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
+    beside: dict[str, str] = {}
     dips: dict[str, str] = {}
     mixed: dict[str, Annotated[float, Field(gt=0, le=1)]] = {}
 
@@ -76,6 +78,7 @@ class Goal(BaseModel):
             *(_not_apart(state, name, other, least) for name, (other, least) in self.apart.items()),
             *("" if state.holders[name] else f"the {name} is not held" for name in self.held),
             *(f"the {name} is still held" if state.holders[name] else "" for name in self.free),
+            *(_not_beside(state, models, thing, other) for thing, other in self.beside.items()),
             *(_not_dipped(state, models, thing, vessel) for thing, vessel in self.dips.items()),
             *(_not_mixed(state, models, vessel, least) for vessel, least in self.mixed.items()),
         ]
@@ -97,7 +100,7 @@ def goal_of(success: Mapping[str, Any], objects: TaskObjects) -> Goal:
             f"task {objects.task}: success.{where}: {first['msg']}; known conditions: {', '.join(Goal.model_fields)}"
         ) from error
     named = [*goal.inside, *goal.inside.values(), *goal.upright, *goal.held, *goal.free, *goal.mixed]
-    named += [*goal.dips, *goal.dips.values()]
+    named += [*goal.beside, *goal.beside.values(), *goal.dips, *goal.dips.values()]
     named += [*goal.apart, *(other for other, _ in goal.apart.values())]
     if not named:
         raise CellError(f"task {objects.task} does not say when it is done; give conditions under success")
@@ -121,6 +124,16 @@ def _not_inside(state: State, models: Mapping[str, ObjectModel], thing: str, ves
     axis = geometry.transform_points(state.poses[thing], np.outer(heights, [0.0, 0.0, 1.0]))
     share = contained(axis, state.poses[vessel], models[vessel]).mean()
     return "" if share >= 0.75 else f"the {thing} is not in the {vessel}"
+
+
+def _not_beside(state: State, models: Mapping[str, ObjectModel], thing: str, other: str) -> str:
+    axes = []
+    for name in (thing, other):
+        heights = np.linspace(0.0, models[name].height, _AXIS_POINTS)
+        axes.append(geometry.transform_points(state.poses[name], np.outer(heights, [0.0, 0.0, 1.0]))[:, :2])
+    gap = np.linalg.norm(axes[0][:, None] - axes[1], axis=-1).min()
+    need = sum(max(radius for _, radius in models[name].outer) for name in (thing, other))
+    return "" if gap >= need else f"the {thing} is not beside the {other}"
 
 
 def _not_dipped(state: State, models: Mapping[str, ObjectModel], thing: str, vessel: str) -> str:

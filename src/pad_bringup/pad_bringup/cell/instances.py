@@ -22,9 +22,17 @@ def another_instance(objects: TaskObjects, rng: np.random.Generator) -> TaskObje
     """The task's objects, each as another instance; names, groups and homes stay.
 
     A keypoint stays at its azimuth and at the same share of its part's height, a part being the wall between two
-    heights of `outer`: a point just below the rim of one bottle is just below the rim of every bottle.
+    heights of `outer`: a point just below the rim of one bottle is just below the rim of every bottle. What stands on,
+    or in, another object is as wide as that one's new opening asks for.
     """
-    return replace(objects, models={name: _vary(model, rng) for name, model in objects.models.items()})
+    models: dict[str, ObjectModel] = {}
+    for name, model in sorted(objects.models.items(), key=lambda item: item[0] in objects.stack()):
+        fit = None
+        if model.stands_on is not None:
+            below = model.stands_on.object
+            fit = _opening(models[below], model) / _opening(objects.models[below], model)
+        models[name] = _vary(model, rng, fit)
+    return replace(objects, models={name: models[name] for name in objects.models})
 
 
 def random_texture(rng: np.random.Generator, inks: int = 5) -> TextureModel:
@@ -37,7 +45,14 @@ def random_texture(rng: np.random.Generator, inks: int = 5) -> TextureModel:
     return TextureModel(seed=int(rng.integers(2**31)), base=base, inks=others)
 
 
-def _vary(model: ObjectModel, rng: np.random.Generator) -> ObjectModel:
+def _opening(below: ObjectModel, thing: ObjectModel) -> float:
+    """m; radius that decides what fits: at the top for what lies there, else the narrowest."""
+    on_top = thing.stands_on is not None and thing.stands_on.sinks is not None
+    return (below.outer[-1][1] if on_top else min(radius for _, radius in below.outer)) - below.wall
+
+
+def _vary(model: ObjectModel, rng: np.random.Generator, fit: float | None) -> ObjectModel:
+    """fit: factor of all radii; None: drawn, and for each height a little different."""
     heights = [height for height, _ in model.outer]
     rises = [(high - low) * rng.uniform(*_TALLER) for low, high in pairwise(heights)]
     new_heights = np.concatenate([[0.0], np.cumsum(rises)])
@@ -47,10 +62,15 @@ def _vary(model: ObjectModel, rng: np.random.Generator) -> ObjectModel:
     tapered = len({radius for _, radius in model.outer}) == 1
     radii = []
     for k, (_, radius) in enumerate(model.outer):
-        if tapered and k:
+        if fit is not None:
+            radii.append(radius * fit)
+        elif tapered and k:
             radii.append(radius * wide * rng.uniform(*_NARROWER))
         else:
             radii.append(radius * wide * factors.setdefault(radius, rng.uniform(*_NARROWER)))
+    on = model.stands_on
+    if on is not None and on.sinks is not None:
+        on = on.model_copy(update={"sinks": float(np.interp(on.sinks, heights, new_heights))})
     keypoints = {
         group: [(azimuth, float(np.interp(height, heights, new_heights))) for azimuth, height in places]
         for group, places in model.keypoints.items()
@@ -60,6 +80,7 @@ def _vary(model: ObjectModel, rng: np.random.Generator) -> ObjectModel:
             "outer": [(float(z), float(r)) for z, r in zip(new_heights, radii, strict=True)],
             "texture": random_texture(rng),
             "keypoints": keypoints,
+            "stands_on": on,
         }
     )
 

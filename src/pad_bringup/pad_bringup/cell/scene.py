@@ -111,7 +111,7 @@ def build_spec(
         for arm in ARMS:
             spec.delete(spec.body(f"{arm}_pedestal_link"))
     for name, model in objects.models.items():
-        _add_object(spec, name, model, dynamic=objects_dynamic)
+        _add_object(spec, name, model, objects.rest_height(name), dynamic=objects_dynamic)
     for k, distractor in enumerate(distractors):
         _add_distractor(spec, k, distractor)
     if objects_dynamic and objects.drink is not None:
@@ -329,10 +329,10 @@ def _add_pad_contacts(spec: mujoco.MjSpec, finger: str, own: int) -> None:
             )
 
 
-def _add_object(spec: mujoco.MjSpec, name: str, model: ObjectModel, *, dynamic: bool) -> None:
+def _add_object(spec: mujoco.MjSpec, name: str, model: ObjectModel, height: float, *, dynamic: bool) -> None:
     x, y, yaw = model.home
     body = spec.worldbody.add_body(
-        name=body_name(name), pos=[x, y, 0.0], quat=[np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)], mocap=not dynamic
+        name=body_name(name), pos=[x, y, height], quat=[np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)], mocap=not dynamic
     )
     _add_visual(spec, body, name, model)
     if not dynamic:

@@ -27,6 +27,8 @@ _FINGERS = 0.012
 """m of a gripper's widest opening that stay free around what it could take before, with the play of two fingers."""
 _PLAY = 0.006
 """m between a thing and the vessel that it has to fit into, across."""
+_TAKEN = 0.9
+"""Share of what sticks out of a vessel, or stands above it, that is left: it is taken there."""
 _TABLE = 512
 
 Place = tuple[float, float, float]
@@ -138,11 +140,14 @@ def _other_objects(objects: TaskObjects, max_opening: float, rng: np.random.Gene
 
 
 def _can_be_handled(own: TaskObjects, other: TaskObjects, max_opening: float) -> bool:
-    """What a gripper could close around stays so; what went into a vessel still goes in; the drink has room."""
+    """Whether grippers still close around what they did, things fit in and can be taken out, and the drink has room."""
     for name, model in own.models.items():
         for (_, before), (_, now) in zip(model.outer, other.models[name].outer, strict=True):
             if 2 * before <= max_opening - _FINGERS and 2 * now > max_opening - _FINGERS:
                 return False
+    for name in own.stack():
+        if _sticks_out(other, name) < _TAKEN * _sticks_out(own, name):
+            return False
     solids = [name for name, model in own.models.items() if model.form == "solid"]
     vessels = [name for name, model in own.models.items() if model.form == "vessel"]
     for thing in solids:
@@ -163,6 +168,12 @@ def _can_be_handled(own: TaskObjects, other: TaskObjects, max_opening: float) ->
         _room(into) >= min(_room(own.models[own.drink.target]), 3 * _drink_volume(own))
         and source.outer[-1][1] <= _mouth(into) / 2 + source.wall
     )
+
+
+def _sticks_out(objects: TaskObjects, name: str) -> float:
+    """m of an object above the top of what it stands on, or in."""
+    below = objects.models[objects.stack()[name]]
+    return objects.rest_height(name) + objects.models[name].height - below.height
 
 
 def _mouth(model: ObjectModel) -> float:

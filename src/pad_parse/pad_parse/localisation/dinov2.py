@@ -19,7 +19,7 @@ from pad_parse.localisation.hypotheses import prepare_scene
 from pad_parse.localisation.localisation import CONFIDENCE_LIMIT, Localisation
 from pad_parse.localisation.localiser import check_images, refuse_weak
 from pad_parse.localisation.upright_shape import standing_surfaces
-from pad_parse.tracking.object_mask import object_mask, points_of_image
+from pad_parse.tracking.object_mask import object_masks, points_of_image
 
 _SIDE = 28
 """Patches along the longer side of a cut-out."""
@@ -94,11 +94,8 @@ class Dinov2Localiser:
             )
         cloud = points_of_image(reference.depth, camera)
         self._known: dict[str, _Patches] = {}
-        for name in dict.fromkeys(self._objects):
-            members = np.array([o == name for o in self._objects])
-            mask = object_mask(
-                reference.depth, cloud, reference.keypoint_pixels[members], reference.points_in_task[members]
-            )
+        masks = object_masks(reference.depth, cloud, reference.keypoint_pixels, reference.points_in_task, self._objects)
+        for name, mask in masks.items():
             known = self._patches(reference.rgb, cloud, mask)
             if known is None or len(known.points) < _LEAST_PAIRS:
                 raise LocalisationError(

@@ -13,7 +13,7 @@ from pad_parse.camera import Camera
 from pad_parse.demonstration import Reference
 from pad_parse.errors import LocalisationError
 from pad_parse.localisation.upright_shape import UprightShape, upright_shape
-from pad_parse.tracking.object_mask import Hull, object_mask, points_of_image, upright_hull
+from pad_parse.tracking.object_mask import Hull, object_masks, points_of_image, upright_hull
 from pad_parse.tracking.support import Support, View, find_features, surface_normals
 
 _PATCHES = 48
@@ -58,10 +58,8 @@ def build_models(reference: Reference, keypoint_objects: list[str]) -> dict[str,
     grey = cv2.cvtColor(reference.rgb, cv2.COLOR_RGB2GRAY)
     cloud = points_of_image(reference.depth, camera)
     models = {}
-    for name in dict.fromkeys(keypoint_objects):
-        members = np.array([o == name for o in keypoint_objects])
-        pixels, points = reference.keypoint_pixels[members], reference.points_in_task[members]
-        mask = object_mask(reference.depth, cloud, pixels, points)
+    masks = object_masks(reference.depth, cloud, reference.keypoint_pixels, reference.points_in_task, keypoint_objects)
+    for name, mask in masks.items():
         if np.count_nonzero(mask) < _LEAST_SURFACE:
             raise LocalisationError(
                 f"{name} cannot be cut out of the reference image: only {np.count_nonzero(mask)} of its "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,11 @@ from pad_parse.camera import Camera
 _TABLE_CLEARANCE = 0.008
 _DEPTH_EDGE = 0.02
 _REACH = 0.07
+_SLICE = 0.02
+"""m of height."""
+_LEAST_IN_SLICE = 20
+_ABOVE = 0.03
+"""m between the lowest visible points of an object and of one that it is on or in."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,58 @@ def object_mask(
             found.add(int(names[np.argmax(counts)]))
     mask = np.isin(labels, list(found)) if found else np.zeros((height, width), bool)
     return np.asarray(mask, dtype=bool)
+
+
+def object_masks(
+    depth: NDArray[np.float32],
+    points: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    anchors: NDArray[np.float64],
+    owners: Sequence[str],
+) -> dict[str, NDArray[np.bool_]]:
+    """`object_mask` of every object, none over another: where they touch, a pixel belongs to the nearest keypoint.
+
+    owners: object of each of the n keypoints; the rest as in `object_mask`, for all objects together.
+    """
+    names = np.array(owners)
+    members = {name: np.flatnonzero(names == name) for name in dict.fromkeys(owners)}
+    masks = {name: object_mask(depth, points, pixels[own], anchors[own]) for name, own in members.items()}
+    shared = np.sum(list(masks.values()), axis=0) > 1
+    if shared.any():
+        gaps = {
+            name: np.linalg.norm(points[shared][:, None] - anchors[own], axis=-1).min(axis=1)
+            for name, own in members.items()
+        }
+        # Only between those that claim a pixel: a third object may be nearer, behind a depth step.
+        claimed = np.array([np.where(masks[name][shared], gaps[name], np.inf) for name in members])
+        nearest = np.argmin(claimed, axis=0)
+        for k, name in enumerate(members):
+            masks[name][shared] &= nearest == k
+    return masks
+
+
+def base_height(name: str, hulls: Mapping[str, Hull]) -> float:
+    """m of an object's base above the table: 0, unless it is on, or in, another one whose outline it is within."""
+    own = hulls[name]
+    for other, hull in hulls.items():
+        within = np.hypot(own.x - hull.x, own.y - hull.y) < max(own.radius, hull.radius)
+        if other != name and within and own.bottom > hull.bottom + _ABOVE:
+            return own.bottom
+    return 0.0
+
+
+def widths(points: NDArray[np.float64], camera_position: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """(height, half the width) m of the visible surface (M, 3) of an upright object, in overlapping slices upwards."""
+    towards = camera_position[:2] - np.median(points[:, :2], axis=0)
+    sideways = points[:, :2] @ (np.array([-towards[1], towards[0]]) / max(float(np.linalg.norm(towards)), 1e-9))
+    bottom, top = np.percentile(points[:, 2], [0.5, 99.5])
+    out = []
+    for height in np.arange(bottom + _SLICE / 2, top, _SLICE / 2):
+        inside = np.abs(points[:, 2] - height) < _SLICE / 2
+        if inside.sum() >= _LEAST_IN_SLICE:
+            low, high = np.percentile(sideways[inside], [1, 99])
+            out.append((float(height), float(high - low) / 2))
+    return out
 
 
 def upright_hull(points: NDArray[np.float64], camera_position: NDArray[np.float64]) -> Hull:

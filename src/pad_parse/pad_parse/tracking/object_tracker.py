@@ -15,7 +15,7 @@ from pad_parse.demonstration import KeypointState
 from pad_parse.errors import TrackingError
 from pad_parse.tracking import flow
 from pad_parse.tracking.depth_window import depth_noise, depth_windows
-from pad_parse.tracking.object_mask import Hull, object_mask, points_of_image, upright_hull
+from pad_parse.tracking.object_mask import Hull, base_height, object_masks, points_of_image, upright_hull
 from pad_parse.tracking.planar_track import PlanarTrack
 from pad_parse.tracking.rigid_track import TARGET_SUPPORT, Image, RigidTrack
 from pad_parse.tracking.support import Support, find_features
@@ -176,18 +176,23 @@ class ObjectTracker:
         away = np.linalg.norm(points - self._to_task[:3, 3], axis=1)
         across = _CLICK / self._camera.matrix[0, 0] * away
         self._defined = np.hypot(across, depth_noise(away)) if given is None else across
-        for name, members in self._members.items():
-            mask = object_mask(depth, cloud, pixels[members], points[members])
+        masks = object_masks(depth, cloud, pixels, points, self._objects)
+        hulls: dict[str, Hull] = {}
+        for name, mask in masks.items():
             surface = cloud[mask]
             if len(surface) < 60:
                 raise TrackingError(
                     f"around the keypoints of {name} only {len(surface)} pixels have depth above the table; "
                     "are the keypoints on the object, and is the camera's pose right?"
                 )
-            hull = upright_hull(surface, self._to_task[:3, 3])
+            hulls[name] = upright_hull(surface, self._to_task[:3, 3])
+        for name, members in self._members.items():
             x, y = points[members, :2].mean(axis=0)
-            rest = np.array(object_poses.get(name, geometry.yaw_pose(x, y, 0.0)), dtype=np.float64)
-            self._rigid[name] = self._new_track(grey, cloud, mask, hull, rest, pixels[members], points[members], stamp)
+            standing = geometry.yaw_pose(x, y, 0.0, base_height(name, hulls))
+            rest = np.array(object_poses.get(name, standing), dtype=np.float64)
+            self._rigid[name] = self._new_track(
+                grey, cloud, masks[name], hulls[name], rest, pixels[members], points[members], stamp
+            )
 
     def _new_track(
         self,

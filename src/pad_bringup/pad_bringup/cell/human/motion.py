@@ -85,7 +85,8 @@ def demonstrate(
 ) -> HumanMotion:
     """The demonstrator's motion for `objects.task`.
 
-    placements: object -> (x, y, yaw), m and rad, at the start. rng: the tremor of the hands. rate: samples per second.
+    placements: object -> (x, y, yaw), m and rad, at the start, as in `TaskObjects.places`. rng: the tremor of
+    the hands. rate: samples per second.
     put_down: at the end both objects are put on the table and let go.
 
     Raises:
@@ -94,14 +95,14 @@ def demonstrate(
         GraspError: an object cannot be grasped.
     """
     names, taken = held_objects(objects.task), human_grasps(objects.task)
-    poses = {name: geometry.yaw_pose(*placements[name]) for name in objects.models}
+    places, poses = objects.places(placements), objects.poses(placements)
     fits: list[Grasp] = []
     opened: list[FloatArray] = []
     grasps: dict[str, two_hands.Grasp] = {}
     start = np.empty((2, 4, 4))
     for arm, name in enumerate(names):
         # Objects are round: the hand comes from where it is, whatever way the object is turned.
-        yaw = placements[name][2]
+        yaw = places[name][2]
         own = taken[name]
         height, azimuth, pitch = own.height, float(np.radians(own.azimuth)), own.pitch
         level = np.cos(pitch)

@@ -143,8 +143,7 @@ class _Recorder:
             raise RecorderError(
                 f"{task} has no object {', '.join(sorted(unknown))} to place; it has: {', '.join(homes)}"
             )
-        at = homes | dict(placements or {})
-        self._motion = demonstrate(self._objects, at, motion_rng, fps, put_down=put_down)
+        self._motion = demonstrate(self._objects, placements or {}, motion_rng, fps, put_down=put_down)
         self._messages = MessageFactory()
 
     def write(self, folder: Path) -> None:
