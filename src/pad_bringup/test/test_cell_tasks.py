@@ -25,6 +25,8 @@ from pad_bringup.cell.variation import draw_variation
 from pad_bringup.errors import CellError
 from pad_bringup.resources import share_directory
 from pad_parse import geometry
+from pad_parse.demonstration import Reference
+from pad_parse.localisation.classical import ClassicalLocaliser
 from pad_parse.task import TaskSpec
 
 TASKS = sorted(path.stem for path in (share_directory() / "config" / "demonstrations").glob("*.yaml"))
@@ -202,6 +204,23 @@ def test_moving_both_or_knocking_it_off_opens_nothing(task: str, below: str, thi
     leaning = geometry.make_pose(geometry.rotation_exp(np.array([0.5, 0.0, 0.0])), start[below][:3, 3])
     assert "tilted" in cause({below: leaning})
     assert f"the {below} is not held" in cause({}, {below: NOBODY, thing: RIGHT})
+
+
+@pytest.mark.parametrize(("task", "below", "thing"), STACKS)
+def test_both_are_found_in_a_picture_though_they_touch(task: str, below: str, thing: str) -> None:
+    cell = Cell(task)
+    points, seen = cell.keypoints(), cell.render()
+    reference = Reference(*seen, cell.camera, cell.camera.task_to_pixels(points), points)
+    cell.close()
+    find = ClassicalLocaliser(reference, cell.objects.keypoint_objects, other_instances=True).localise
+    for variation, within in ((None, 0.004), (("object", 2001), 0.015)):
+        cell = Cell(task, variation=variation)
+        # The look of another instance says nothing about its yaw.
+        cell.reset({below: (0.04, 0.03, 0.0)})
+        found = find(*cell.render(), cell.camera)
+        cell.close()
+        assert np.linalg.norm(found.points_in_task - cell.keypoints(), axis=1).max() < within
+        assert set(found.confidence) == {below, thing} and min(found.confidence.values()) > 0.7
 
 
 def test_nobody_moves_a_container_from_under_its_lid() -> None:

@@ -14,10 +14,11 @@ from pad_parse.errors import LocalisationError
 from pad_parse.localisation.hypotheses import Guess, Scene, from_features, from_shape, prepare_scene
 from pad_parse.localisation.localisation import CONFIDENCE_LIMIT, Localisation
 from pad_parse.localisation.localiser import check_images, refuse_weak
-from pad_parse.localisation.object_model import ObjectModel, build_models
+from pad_parse.localisation.object_model import ObjectModel, build_models, pile_shape
 from pad_parse.localisation.registration import Registration, register
 from pad_parse.localisation.shape_transfer import Fit, assign, transfer
 from pad_parse.localisation.upright_shape import UprightShape, standing_surfaces, upright_shape
+from pad_parse.tracking.object_mask import pile_bottoms
 
 _ENOUGH_PATCHES = 12
 _LEAST_PATCHES = 5
@@ -48,16 +49,20 @@ class ClassicalLocaliser:
                 f"{len(self._objects)} keypoint objects are given, the reference has {len(self._points)} keypoints"
             )
         self._models = build_models(reference, self._objects)
+        # By the object at the bottom: what stands on or in it belongs to its shape.
         self._shapes: dict[str, UprightShape] | None = None
+        self._bottoms = pile_bottoms({name: model.hull for name, model in self._models.items()})
         if other_instances:
             self._shapes = {}
-            for name, model in self._models.items():
-                if model.shape is None:
+            for bottom in dict.fromkeys(self._bottoms.values()):
+                piled = [name for name in self._models if self._bottoms[name] == bottom]
+                shape = self._models[bottom].shape if len(piled) == 1 else pile_shape(reference, self._objects, piled)
+                if shape is None:
                     raise LocalisationError(
-                        f"too little of {name} is seen in the reference image to know the shape of another one; "
+                        f"too little of {bottom} is seen in the reference image to know the shape of another one; "
                         "annotate a frame in which nothing hides it"
                     )
-                self._shapes[name] = model.shape
+                self._shapes[bottom] = shape
 
     def localise(
         self,
@@ -87,9 +92,10 @@ class ClassicalLocaliser:
         refuse_weak(confidence, limit, advice)
         points = np.empty((len(self._objects), 3))
         for i, (name, point) in enumerate(zip(self._objects, self._points, strict=True)):
-            if name in fits:
+            bottom = self._bottoms[name]
+            if bottom in fits:
                 assert self._shapes is not None
-                points[i] = transfer(point[None], self._shapes[name], fits[name])[0]
+                points[i] = transfer(point[None], self._shapes[bottom], fits[bottom])[0]
             else:
                 points[i] = geometry.transform_points(moves[name], point)
         return Localisation(points, moves, confidence)
@@ -97,9 +103,14 @@ class ClassicalLocaliser:
     def _other_instances(
         self, scene: Scene, moves: dict[str, NDArray[np.float64]], confidence: dict[str, float]
     ) -> dict[str, Fit]:
-        """Fits of the objects whose own surface was not recognised; their `moves` and `confidence` are replaced."""
+        """Fits of the objects whose own surface was not recognised, by what is at the bottom of their piles.
+
+        The `moves` and `confidence` of the whole pile are replaced.
+        """
         assert self._shapes is not None and scene.camera.transform_camera_to_task is not None
-        missing = {name: shape for name, shape in self._shapes.items() if confidence[name] <= _SHAPE_ONLY}
+        piles = {b: [name for name in moves if self._bottoms[name] == b] for b in self._shapes}
+        least = {bottom: min(confidence[name] for name in pile) for bottom, pile in piles.items()}
+        missing = {bottom: shape for bottom, shape in self._shapes.items() if least[bottom] <= _SHAPE_ONLY}
         if not missing:
             return {}
         eye = scene.camera.transform_camera_to_task[:3, 3]
@@ -116,11 +127,13 @@ class ClassicalLocaliser:
             if shape is not None and all(np.linalg.norm(shape.axis - place) > width for place, width in recognised)
         ]
         fits = {}
-        for name, (fit, value) in assign(missing, free).items():
-            confidence[name], moves[name] = value, np.eye(4)
+        for bottom, (fit, value) in assign(missing, free).items():
             if fit is not None:
-                fits[name] = fit
-                moves[name][:2, 3] = fit.shape.axis - missing[name].axis
+                fits[bottom] = fit
+            for name in piles[bottom]:
+                confidence[name], moves[name] = value, np.eye(4)
+                if fit is not None:
+                    moves[name][:2, 3] = fit.shape.axis - missing[bottom].axis
         return fits
 
 

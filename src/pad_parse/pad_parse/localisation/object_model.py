@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -67,6 +68,19 @@ def build_models(reference: Reference, keypoint_objects: list[str]) -> dict[str,
             )
         models[name] = _build(reference.rgb, grey, cloud, mask, camera)
     return models
+
+
+def pile_shape(reference: Reference, keypoint_objects: Sequence[str], piled: Sequence[str]) -> UprightShape | None:
+    """The shape of objects that stand on or in one another, taken together; None where too little is seen.
+
+    `reference` has depth and a camera pose, as for `build_models`.
+    """
+    camera = reference.camera
+    assert reference.depth is not None and camera.transform_camera_to_task is not None
+    cloud = points_of_image(reference.depth, camera)
+    masks = object_masks(reference.depth, cloud, reference.keypoint_pixels, reference.points_in_task, keypoint_objects)
+    together = np.any([masks[name] for name in piled], axis=0)
+    return upright_shape(cloud, together, camera.transform_camera_to_task[:3, 3])
 
 
 def colour_histogram(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -113,12 +113,21 @@ def object_masks(
 
 def base_height(name: str, hulls: Mapping[str, Hull]) -> float:
     """m of an object's base above the table: 0, unless it is on, or in, another one whose outline it is within."""
-    own = hulls[name]
-    for other, hull in hulls.items():
-        within = np.hypot(own.x - hull.x, own.y - hull.y) < max(own.radius, hull.radius)
-        if other != name and within and own.bottom > hull.bottom + _ABOVE:
-            return own.bottom
-    return 0.0
+    return 0.0 if pile_bottoms(hulls)[name] == name else hulls[name].bottom
+
+
+def pile_bottoms(hulls: Mapping[str, Hull]) -> dict[str, str]:
+    """Object -> the lowest one whose outline it is within; itself, if it stands on the table."""
+    out = {}
+    for name, own in hulls.items():
+        below = [
+            other
+            for other, hull in hulls.items()
+            if own.bottom > hull.bottom + _ABOVE
+            and np.hypot(own.x - hull.x, own.y - hull.y) < max(own.radius, hull.radius)
+        ]
+        out[name] = min(below, key=lambda other: hulls[other].bottom, default=name)
+    return out
 
 
 def widths(points: NDArray[np.float64], camera_position: NDArray[np.float64]) -> list[tuple[float, float]]:
