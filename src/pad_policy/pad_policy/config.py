@@ -34,6 +34,12 @@ class Horizons(BaseModel):
     history: int = Field(3, ge=1, le=16, description="To: observations per decision, newest included")
     horizon: int = Field(8, ge=1, le=64, description="H: predicted steps per chunk")
     execute: int = Field(2, ge=1, description="steps carried out before the next chunk is asked for")
+    surprise: float = Field(
+        0.015,
+        ge=0,
+        description="m; while nothing is held, keypoints that have moved farther since the last chunk ask for the next "
+        "one at once; 0: never",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Horizons":

@@ -16,6 +16,11 @@ from pad_policy.reaching import ArmKinematics, reach
 
 Array = NDArray[np.floating[Any]]
 
+_OPEN = 0.8
+"""Share of its opening at the start from which on a gripper holds nothing."""
+_MOVED_POINTS = 3
+"""A single point may be wrong."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -45,12 +50,16 @@ class PolicyRunner:
         self._since_plan = 0
         self._stamp = -np.inf
         self._joints: Array | None = None
+        self._planned_for: tuple[Array, NDArray] | None = None
+        start = np.asarray(policy.bundle.manifest.start_ee).reshape(2, -1)
+        self._open = _OPEN * start[:, -1]
 
     def reset(self) -> None:
         """Forget everything seen: the next observation starts a new episode."""
         self._history.clear()
         self._due = self._stamp = -np.inf
         self._since_plan = 0
+        self._planned_for = None
 
     def reseed(self, rng: np.random.Generator) -> None:
         """Sample with another generator from now on."""
@@ -84,7 +93,17 @@ class PolicyRunner:
             self._history.extend([entry] * self.policy.horizons.history)
         else:
             self._history.append(entry)
-        self._since_plan -= 1
+        self._since_plan = 0 if self._is_surprised(keypoints, measured) else self._since_plan - 1
+
+    def _is_surprised(self, keypoints: KeypointObservation, measured: JointMeasurement) -> bool:
+        """Whether somebody else has moved an object since the last chunk: with open grippers nothing of ours moves."""
+        surprise = self.policy.horizons.surprise
+        if self._planned_for is None or surprise == 0 or np.any(measured.openings < self._open):
+            return False
+        points, states = self._planned_for
+        known = (states > 0) & (keypoints.states > 0)
+        moved = np.linalg.norm(keypoints.points_in_task[known] - points[known], axis=-1) > surprise
+        return int(moved.sum()) >= _MOVED_POINTS
 
     @property
     def should_plan(self) -> bool:
@@ -102,6 +121,7 @@ class PolicyRunner:
         _, _, openings = split(targets)
         horizons = self.policy.horizons
         self._since_plan = horizons.execute
+        self._planned_for = keypoints[-1], states[-1]
         chunk = JointChunk(
             stamp=self._stamp,
             joint_names=self._joint_names,

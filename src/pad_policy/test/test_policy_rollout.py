@@ -131,6 +131,35 @@ def test_runner_keeps_time(policy: OnnxPolicy, robot: Robot) -> None:
         runner.observe(KeypointObservation(200.0, np.zeros((3, 3)), np.ones(3, np.uint8)), world.advance(None, None, 0))
 
 
+@pytest.mark.parametrize(
+    ("points", "shift", "opening", "at_once"),
+    [
+        (0, 0.0, 0.1, False),
+        (2, 0.05, 0.1, False),  # points that are wrong
+        (4, 0.010, 0.1, False),
+        (4, 0.02, 0.1, True),
+        (4, 0.02, 0.05, False),  # it is held, and moves with the gripper
+    ],
+)
+def test_an_object_that_moves_by_itself_asks_for_a_new_chunk(
+    policy: OnnxPolicy, robot: Robot, points: int, shift: float, opening: float, at_once: bool
+) -> None:
+    runner, world = make_runner(policy, robot), ObedientWorld(robot)
+    world.reset(0)
+    runner.observe(world.observe_keypoints(), world.advance(None, None, 0.0))
+    runner.plan()
+    world.points = world.points.copy()
+    world.points[:points, 0] += shift
+    world.openings = np.array([0.1, opening])
+    measured = world.advance(None, None, 0.2)
+    runner.observe(world.observe_keypoints(), measured)
+    assert runner.should_plan is at_once
+    if at_once:
+        runner.plan()
+        runner.observe(world.observe_keypoints(), world.advance(None, None, 0.2))
+        assert not runner.should_plan  # it has been seen
+
+
 def test_rollout_is_lock_step_and_repeatable(policy: OnnxPolicy, robot: Robot) -> None:
     world = ObedientWorld(robot)
     assert isinstance(world, Environment)
