@@ -95,6 +95,7 @@ class EpisodeRunner:
         self._outcome: CellOutcome | None = None
         self._outcome_at = 0.0
         self._safety: SafetyState | None = None
+        self._counted: dict[str, int] = {}  # interventions before this episode, by cause
         self._losses: Losses | None = None  # while an episode runs
         self._frames: list[tuple[float, NDArray[np.uint8]]] = []  # (simulated stamp, image)
         self._next_frame: float | None = None  # simulated stamp from which the next image is kept; None: keep none
@@ -123,7 +124,6 @@ class EpisodeRunner:
             return EpisodeResult(seed, False, f"not localised: {failure}", 0.0, wall, objects=objects), Clip(1.0, [])
         with self._lock:
             self._frames, self._next_frame, self._losses = [], 0.0, Losses()
-        before = self._counts()
         outcome, seconds, success = self._watch(seed)
         self._switch_gate(False)
         self._policy(Transition.TRANSITION_DEACTIVATE, State.PRIMARY_STATE_INACTIVE)
@@ -137,7 +137,7 @@ class EpisodeRunner:
             seconds=seconds,
             wall_seconds=time.monotonic() - begin,
             objects=objects,
-            interventions={name: count - before.get(name, 0) for name, count in self._counts().items()},
+            interventions={name: count - self._counted[name] for name, count in self._counts().items()},
             longest_loss=None if losses is None else losses.longest,
         )
         return result, _clip(frames)
@@ -158,13 +158,24 @@ class EpisodeRunner:
         if failure:
             return objects, failure
         self._policy(Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)
+        self._counted = self._counts()
         self._switch_gate(True)
         return objects, ""
 
     def _counts(self) -> dict[str, int]:
-        """How often the gate has stepped in since it started, by cause; empty before its first word."""
-        with self._lock:
-            return {name: int(getattr(self._safety, name)) for name in SAFETY_COUNTERS} if self._safety else {}
+        """How often the gate has stepped in since it started, by cause; waits for its first word."""
+        deadline = time.monotonic() + self._limits.call_timeout
+        while True:
+            with self._lock:
+                safety = self._safety
+            if safety is not None:
+                return {name: int(getattr(safety, name)) for name in SAFETY_COUNTERS}
+            if time.monotonic() > deadline:
+                raise EpisodeError(
+                    f"{names.SAFETY} has been silent for {self._limits.call_timeout:.0f} s; see command_gate's log"
+                )
+            self._still_wanted()
+            time.sleep(0.02)
 
     def _watch(self, seed: int) -> tuple[CellOutcome, float, bool]:
         """Wait for the verdict: the last outcome, simulated seconds since the hand-over, success."""

@@ -82,13 +82,13 @@ class FakeGraph:
         return response
 
     def tick(self):
+        self.safety.publish(SafetyState(velocity_limited=self.limited))
         if self.silent:
             return
         self.time += 0.1
         good = 2.0 <= self.time < 2.5 or self.time >= self.good_from
         cause = "" if good else "3 of 25 balls are in the cup"
         self.outcomes.publish(CellOutcome(seed=self.seed, time=self.time, success=good, cause=cause))
-        self.safety.publish(SafetyState(velocity_limited=self.limited))
         image = Image(height=2, width=2, step=6, encoding="rgb8", data=bytes(range(12)))
         image.header.stamp.sec, image.header.stamp.nanosec = int(self.time), int(1e9 * (self.time % 1))
         self.images.publish(image)

@@ -60,6 +60,7 @@ CHANGES: dict[str, object] = {
 #: Fields that do not touch the weights: what they do change is tested by name.
 ELSEWHERE = {
     "horizons.execute": "the runner asks for a chunk every `execute` steps: test_policy_rollout",
+    "horizons.surprise": "how far an object moves by itself before the runner plans anew: test_policy_rollout",
     "denoising_steps": "test_denoising_steps_are_network_evaluations",
     "device": "test_unsuitable_datasets_are_refused",
     "devices": "test_policy_devices",
