@@ -58,6 +58,8 @@ _MOVING_TIME = (0.3, 0.8)
 """s that an object takes when it is moved to another place, from and to."""
 _STOPPING_TIME = 0.6
 """s that the arms take to stand when an object is moved."""
+_REACHING = 2
+"""Phases of a demonstration until the first objects are held: towards them, and the approach."""
 _SAME_POSTURE = 1e-3
 """rad."""
 
@@ -86,7 +88,7 @@ class Scene:
 class Ask:
     """A choreography with its plan: at another meeting place, slower, with stops, or of a variant of the skills.
 
-    start: (2 n,) rad to begin near; None: the robot's home.
+    start: (2 n,) rad to begin near; None: the robot's home. phases: how many are planned, from the first; None: all.
     """
 
     scene: Scene
@@ -97,6 +99,7 @@ class Ask:
     stops: bool = False
     variant: Variant = _AS_LEARNT
     start: FloatArray | None = None
+    phases: int | None = None
 
 
 class Disturbance(IntEnum):
@@ -188,14 +191,6 @@ class ScenePlanner:
         (result,) = self.run([self._pushed(scene, rng)])
         return result
 
-    def displaced(self, scene: ScenePlan, rng: np.random.Generator) -> ScenePlan | None:
-        """The scene with an object that somebody moves while the arms reach for it; they stop and are led there anew.
-
-        None where the object could not be followed, or the task does not begin with a grasp.
-        """
-        (result,) = self.run([self._displaced(scene, rng)])
-        return result
-
     def scene(self, placement: Mapping[str, FloatArray], starts: FloatArray | None = None) -> Scene:
         """A scene of the demonstrated instances.
 
@@ -216,13 +211,15 @@ class ScenePlanner:
         config = self._config
         starts = self.random_starts(rng)
         scene = replace(self.scene(placement, starts), scale=random_scale(self._skills[_AS_LEARNT], config, rng))
+        displaced = config.displacement_probability > 0 and rng.random() < config.displacement_probability
+        if displaced:
+            moved = yield from self._displaced(scene, rng)
+            if moved is not None:
+                return replace(moved, disturbance=Disturbance.OBJECT_MOVED)
         result = yield from self.planned(scene, rng)
         if isinstance(result, PlanFailure):
             return result
-        if config.displacement_probability > 0 and rng.random() < config.displacement_probability:
-            moved = yield from self._displaced(result, rng)
-            return result if moved is None else replace(moved, disturbance=Disturbance.OBJECT_MOVED)
-        if rng.random() < config.recovery_probability:
+        if not displaced and rng.random() < config.recovery_probability:
             pushed = yield from self._pushed(result, rng)
             # A scene whose pushes all fail is still good as it is.
             if pushed is not None:
@@ -255,12 +252,17 @@ class ScenePlanner:
 
     # --- decisions of one scene ----------------------------------------------------------------------------------
 
-    def planned(self, scene: Scene, rng: np.random.Generator) -> Asking[ScenePlan | PlanFailure]:
-        """The scene, if need be with the hands changed, or with grasps turned out of the way of obstacles."""
+    def planned(
+        self, scene: Scene, rng: np.random.Generator, phases: int | None = None
+    ) -> Asking[ScenePlan | PlanFailure]:
+        """The scene, if need be with the hands changed, or with grasps turned out of the way of obstacles.
+
+        phases: as in `Ask`.
+        """
         first, swapped = _AS_LEARNT, Variant(mirrored=True)
         if self._config.swap_hands and self._crossed(scene):
             first, swapped = swapped, first  # each hand takes what is on its side
-        result = yield from self._anywhere(scene, rng, first)
+        result = yield from self._anywhere(scene, rng, first, phases=phases)
         if not isinstance(result, PlanFailure):
             return result
         others: list[Variant] = []
@@ -269,7 +271,7 @@ class ScenePlanner:
         elif self._config.obstacles and result.code in _IN_THE_WAY:
             others = [Variant(turns=turns) for turns in self._turns]
         for variant in others:
-            other = yield from self._anywhere(scene, rng, variant)
+            other = yield from self._anywhere(scene, rng, variant, phases=phases)
             if not isinstance(other, PlanFailure):
                 return other
         return result
@@ -292,12 +294,18 @@ class ScenePlanner:
         return sorted(every, key=lambda turns: turns.effort)[1 : _MOST_TURNS + 1]
 
     def _anywhere(
-        self, scene: Scene, rng: np.random.Generator, variant: Variant, start: FloatArray | None = None
+        self,
+        scene: Scene,
+        rng: np.random.Generator,
+        variant: Variant,
+        start: FloatArray | None = None,
+        phases: int | None = None,
     ) -> Asking[ScenePlan | PlanFailure]:
-        """The scene at the demonstration's meeting place, or else at another. start: as in `Ask`."""
+        """The scene at the demonstration's meeting place, or else at another. start, phases: as in `Ask`."""
         first_failure: PlanFailure | None = None
         for x, z in MEETING_SHIFTS if self._meets else MEETING_SHIFTS[:1]:
-            ask = Ask(scene, rng, geometry.make_pose(np.eye(3), [x, 0.0, z]), variant=variant, start=start)
+            meeting = geometry.make_pose(np.eye(3), [x, 0.0, z])
+            ask = Ask(scene, rng, meeting, variant=variant, start=start, phases=phases)
             result = yield from self._at_some_pace(ask)
             if isinstance(result, ScenePlan):
                 return self._turned_over(result) or result
@@ -380,18 +388,25 @@ class ScenePlanner:
             poses[:, arm, :3, :3] = geometry.rotation_exp(fade[:, None] * turn) @ poses[:, arm, :3, :3]
         return poses
 
-    def _displaced(self, scene: ScenePlan, rng: np.random.Generator) -> Asking[ScenePlan | None]:
-        config, first = self._config, self._variant(scene.variant).beats[0]
-        if not isinstance(first, Take) or not scene.stretches[0].free:
+    def _displaced(self, placed: Scene, rng: np.random.Generator) -> Asking[ScenePlan | None]:
+        """The scene with an object that somebody moves while the arms reach for it; they stop and are led there anew.
+
+        None where nothing is reached for first, or the object cannot be followed.
+        """
+        config, first = self._config, self._skills[_AS_LEARNT].beats[0]
+        if not isinstance(first, Take):
             return None
         name = str(rng.choice([grip.object for grip in first.grips if grip is not None]))
         if name in in_stacks(self._skills[_AS_LEARNT].stack):
             return None  # nobody moves a container from under its lid
         angle, far = rng.uniform(0, 2 * np.pi), config.displacement_distance * rng.uniform(0.4, 1.0)
-        place = np.array(scene.scene.placement[name])
+        place = np.array(placed.placement[name])
         place[:2, 3] += far * np.array([np.cos(angle), np.sin(angle)])
-        others = [pose[:2, 3] for other, pose in scene.scene.placement.items() if other != name]
+        others = [pose[:2, 3] for other, pose in placed.placement.items() if other != name]
         if others and min(np.linalg.norm(place[:2, 3] - other) for other in others) < config.minimum_distance:
+            return None
+        scene = yield from self.planned(placed, rng, _REACHING)
+        if not isinstance(scene, ScenePlan) or not scene.stretches[0].free:
             return None
         stop = 2 * max(1, round(_STOPPING_TIME * config.rate_hz / 2))
         # While the arms come near, and up to the middle of the approach.
@@ -401,7 +416,7 @@ class ScenePlanner:
         step = 1 + int((latest - 1) * np.sqrt(rng.uniform()))  # the nearer the hands are, the more there is to learn
         halt = step + stop // 2
         starts, joints = scene.plan.poses[halt], scene.plan.joints[halt]
-        after = replace(scene.scene, placement={**scene.scene.placement, name: place}, starts=starts)
+        after = replace(placed, placement={**placed.placement, name: place}, starts=starts)
         later = yield from self._anywhere(after, rng, scene.variant, joints)
         if not isinstance(later, ScenePlan) or np.abs(later.plan.joints[0] - joints).max() > _SAME_POSTURE:
             return None
@@ -523,7 +538,7 @@ class ScenePlanner:
             if isinstance(ask, Ask):
                 made, number = phases[index]
                 shortest = ask.motion if self._shortest else None
-                asked_for = [phase.stretch(number) for phase in made]
+                asked_for = [phase.stretch(number) for phase in made[: ask.phases]]
                 requests.append(
                     PlanRequest(asked_for, ask.stops, start=ask.start, shortest=shortest, sizes=ask.scene.scale)
                 )
@@ -542,7 +557,7 @@ class ScenePlanner:
             if isinstance(plan, PlanFailure):
                 answers[index] = _Refused(plan, made[plan.stretch])
             else:
-                answers[index] = _scene_plan(made, number, request.stretches, plan, ask)
+                answers[index] = _scene_plan(made[: ask.phases], number, request.stretches, plan, ask)
         return answers
 
     # --- what a scene looks like ---------------------------------------------------------------------------------
