@@ -59,6 +59,13 @@ class GeneratorConfig(BaseModel):
     minimum_distance: float = Field(
         0.12, ge=0, le=0.5, description="m between the bases of two objects; closer, a gripper cannot pass between them"
     )
+    region_margin: float = Field(
+        0.1,
+        ge=0,
+        le=0.5,
+        description="how far beyond its region, on each side, an object is placed, as a share of the region's size: "
+        "what is at the border would else have neighbours on one side only",
+    )
     obstacles: int = Field(0, ge=0, le=12, description="cylinders that stand in the way, elsewhere in each scene")
     obstacle_radius: float = Field(0.025, ge=0.005, le=0.1, description="m")
     obstacle_height: float = Field(0.12, ge=0.01, le=0.5, description="m")

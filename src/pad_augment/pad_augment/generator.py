@@ -28,6 +28,7 @@ from pad_augment.grasp_turns import AS_SHOWN, Turns, turned
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_augment.planning import choose_planner, make_planner
 from pad_augment.planning.interface import BimanualPlanner, Failure, PlanFailure, Shape
+from pad_augment.planning.proving import ProvingPlanner
 from pad_augment.planning.sized import SizedPlanner
 from pad_augment.sampling import Placement, SceneSampler
 from pad_augment.scene_plan import Disturbance, ScenePlan, ScenePlanner, pace_of
@@ -43,6 +44,8 @@ EE_SPACE = "straight_line"
 
 TRIAL_SCENES = 16
 """Scenes on which the grasps are tried."""
+TRIAL_CORNERS = 12
+"""Scenes at the regions' corners on which they are tried besides."""
 _HOPELESS = 100
 """Attempts without any success after which generation gives up."""
 _LARGEST_BLOCK = 32
@@ -293,16 +296,25 @@ class SceneWork:
         if self.planner == EE_SPACE:
             return AS_SHOWN
         skills = replace(self, turns=AS_SHOWN).skills
-        calm = self.config.model_copy(update={"obstacles": 0, "swap_hands": False, "motion_timing": "gentle"})
+        calm = self.config.model_copy(
+            update={"obstacles": 0, "swap_hands": False, "motion_timing": "gentle", "object_scale": 0.0}
+        )
         empty = replace(self, config=calm)
-        quick, thorough = (empty._planner(name, skills) for name in ("straight_line", self.planner))
-        task = self.demonstration.task
+        quick, thorough, direct = (
+            empty._planner(name, skills) for name in ("straight_line", self.planner, self.planner)
+        )
+        if isinstance(direct, ProvingPlanner):
+            direct.searches = False
+        # What stands on the other side is done by the other hands: as well, as far as the robot is symmetric.
+        task = self.demonstration.task.model_copy(update={"swap_sides": False})
         scenes = SceneSampler(task, self.seed, self.config.minimum_distance, stack=skills.stack)
         return choose_turns(
             skills,
             lambda turned_skills: ScenePlanner(turned_skills, empty._robot, quick, calm),
             lambda turned_skills: ScenePlanner(turned_skills, empty._robot, thorough, calm),
+            lambda turned_skills: ScenePlanner(turned_skills, empty._robot, direct, calm),
             [scenes(index) for index in range(TRIAL_SCENES)],
+            scenes.corners(TRIAL_CORNERS),
             self.config.grasp_turn_limit,
         )
 
@@ -315,8 +327,9 @@ class SceneWork:
     def scenes(self) -> SceneSampler:
         """Placement by index."""
         obstacles = list(self.config.obstacle_shapes())
-        task, distance = self.demonstration.task, self.config.minimum_distance
-        return SceneSampler(task, self.seed, distance, obstacles, self.skills.stack)
+        task, config = self.demonstration.task, self.config
+        stack, margin = self.skills.stack, config.region_margin
+        return SceneSampler(task, self.seed, config.minimum_distance, obstacles, stack, margin)
 
     @cached_property
     def scene_planner(self) -> ScenePlanner:

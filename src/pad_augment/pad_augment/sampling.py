@@ -35,9 +35,11 @@ class SceneSampler:
         minimum_distance: float = 0.12,
         obstacles: Sequence[str] = (),
         stack: Stack | None = None,
+        margin: float = 0.0,
     ) -> None:
         """minimum_distance: m between the bases of two objects. obstacles: names of what stands in the way. stack: what
-        stands on something else; it has no region of its own.
+        stands on something else; it has no region of its own. margin: how far beyond its region, on each side, an
+        object may be, as a share of the region's size.
         """
         self._seed = seed
         self._minimum_distance = minimum_distance
@@ -49,6 +51,8 @@ class SceneSampler:
         regions = [task.objects[name].region for name in self._names]
         self._low = np.array([[r.x[0], r.y[0], r.yaw[0]] for r in regions])
         self._high = np.array([[r.x[1], r.y[1], r.yaw[1]] for r in regions])
+        beyond = margin * (self._high - self._low)
+        self._low, self._high = self._low - beyond, self._high + beyond
         size = self._low.size
         ratio = 2.0
         for _ in range(64):  # converges to the root of x^(size + 1) = x + 1
@@ -66,6 +70,24 @@ class SceneSampler:
             ConfigError: the regions leave no room for the objects, or no room is left for the obstacles.
         """
         return {name: poses[0] for name, poses in self.many([index]).items()}
+
+    def corners(self, count: int) -> list[Placement]:
+        """At most `count` scenes with every object in a corner of its region, and turned as far as it may be.
+
+        Obstacles are left out; objects that come too near each other, too.
+        """
+        scenes = np.where(self._scenes(np.arange(4 * count)) < (self._low + self._high) / 2, self._low, self._high)
+        _, first = np.unique(scenes, axis=0, return_index=True)
+        scenes = scenes[np.sort(first)]
+        scenes = scenes[_apart(scenes, self._minimum_distance)][:count]
+        out: list[Placement] = []
+        for number, scene in enumerate(scenes):
+            placed = {name: geometry.yaw_pose(*values) for name, values in zip(self._names, scene, strict=True)}
+            placement = {name: self._pose(name, placed) for name in self._order}
+            if self._swap_sides and number % 2 == 1:
+                placement = {name: geometry.reflect_pose(pose) for name, pose in placement.items()}
+            out.append(placement)
+        return out
 
     def many(self, indices: Sequence[int]) -> dict[str, NDArray[np.float64]]:
         """Object or obstacle -> (K, 4, 4) in K scenes; each is that of the scene alone.

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pad_augment.grasp_turns import AS_SHOWN, Turns, turned
 from pad_augment.kinematics import RobotProfile
 from pad_augment.planning import make_planner
 from pad_augment.planning.dynamics import limit_ratios
+from pad_augment.planning.interface import PlanFailure
 from pad_augment.sampling import SceneSampler
 from pad_augment.scene_plan import ScenePlan, ScenePlanner
 from pad_augment.skills import SkillSet, Take, Work, learn_skills
@@ -209,10 +211,10 @@ def test_a_grasp_out_of_reach_is_turned_and_the_object_moves_as_before(demo: Dem
         return ScenePlanner(chosen, robot, make_planner("straight_line", robot, chosen.shapes, PLAIN.rate_hz), PLAIN)
 
     scenes = [SceneSampler(demo.task, 0)(index) for index in range(3)]
-    assert choose_turns(skills, planner, planner, scenes, 1.1) == AS_SHOWN
-    turns = choose_turns(wrong, planner, planner, scenes, 3.1)
+    assert choose_turns(skills, planner, planner, planner, scenes, [], 1.1) == AS_SHOWN
+    turns = choose_turns(wrong, planner, planner, planner, scenes, [], 3.1)
     assert turns != AS_SHOWN and abs(turns.left) > np.radians(10) and turns.right == 0.0
-    assert choose_turns(wrong, planner, planner, scenes, 0.0) == AS_SHOWN
+    assert choose_turns(wrong, planner, planner, planner, scenes, [], 0.0) == AS_SHOWN
 
 
 def test_one_scene_on_its_own(demo: Demonstration) -> None:
@@ -262,6 +264,45 @@ def test_scenes_cover_the_regions_evenly(demo: Demonstration) -> None:
     again = SceneSampler(demo.task, 0)
     np.testing.assert_array_equal(again(17)["cup"], scenes(17)["cup"])
     assert not np.array_equal(SceneSampler(demo.task, 1)(17)["cup"], scenes(17)["cup"])
+
+
+def test_a_margin_reaches_beyond_the_regions(demo: Demonstration) -> None:
+    region = demo.task.objects["cup"].region
+    low, high = np.array([region.x[0], region.y[0]]), np.array([region.x[1], region.y[1]])
+    places = SceneSampler(demo.task, 0, margin=0.2).many(range(200))["cup"][:, :2, 3]
+    beyond = np.maximum(low - places, places - high).max(axis=0) / (high - low)
+    assert (beyond > 0.15).all() and (beyond <= 0.2).all()
+    config = GeneratorConfig.from_options(region_margin=0.2)
+    work = SceneWork(demo, RobotProfile.load(pour_scene.PROFILE), config, 0, "straight_line")
+    np.testing.assert_array_equal(work.scenes.many(range(200))["cup"][:, :2, 3], places)
+
+
+def test_corners_are_corners_of_every_region(demo: Demonstration) -> None:
+    corners = SceneSampler(demo.task, 0).corners(20)
+    assert len(corners) == 20
+    for name in demo.task.object_names:
+        region = demo.task.objects[name].region
+        yaws = {round(float(np.arctan2(scene[name][1, 0], scene[name][0, 0])), 9) for scene in corners}
+        assert {float(scene[name][0, 3]) for scene in corners} == set(region.x) and yaws == set(region.yaw)
+    assert len({tuple(np.concatenate([pose.ravel() for pose in scene.values()])) for scene in corners}) == 20
+
+
+def test_grasps_are_turned_a_little_where_more_corners_are_reached_so(demo: Demonstration) -> None:
+    spec = demo.task.model_dump()
+    for thing in spec["objects"].values():
+        thing["region"]["yaw"] = (-0.7, 0.7)
+    wide = replace(demo, task=type(demo.task).model_validate(spec))
+    work = SceneWork(wide, RobotProfile.load(pour_scene.PROFILE), PLAIN, 0, "roboplan")
+    corners = SceneSampler(wide.task, 0).corners(8)
+
+    def lost(turns: Turns) -> int:
+        planner = replace(work, turns=turns).scene_planner
+        asked = [planner.planned(planner.scene(corner), np.random.default_rng(0)) for corner in corners]
+        return sum(isinstance(result, PlanFailure) for result in planner.run(asked))
+
+    turns = work.chosen_turns()
+    assert 0 < max(abs(turns.left), abs(turns.right)) <= np.radians(20) + 1e-9
+    assert lost(turns) < lost(AS_SHOWN)
 
 
 def test_no_scenes_can_be_asked_for_whatever_stands_in_the_way(demo: Demonstration) -> None:

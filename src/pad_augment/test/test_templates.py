@@ -17,7 +17,7 @@ from pad_augment.skills import SkillSet, Take, Work, learn_skills
 from pad_parse import geometry
 from pad_parse.demonstration import Demonstration, SegmentKind
 
-PLAIN = GeneratorConfig(recovery_probability=0.0, displacement_probability=0.0)
+PLAIN = GeneratorConfig(recovery_probability=0.0, displacement_probability=0.0, region_margin=0.0)
 
 
 def planned(demo: Demonstration, count: int = 6, config: GeneratorConfig = PLAIN) -> tuple[SkillSet, list[ScenePlan]]:

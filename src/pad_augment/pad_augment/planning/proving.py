@@ -64,6 +64,8 @@ class ProvingPlanner(ABC):
     name: str
     finds_ways = True
     repeatable: bool
+    searches = True
+    """Whether a way is searched where the straight joint line is blocked, too; else there is none."""
     looks_first = False
     """Whether lines are also looked at step by step in the backend's own scene, which may know more than the proof."""
 
@@ -315,7 +317,8 @@ class ProvingPlanner(ABC):
         if not searched and self._goes(stretch, line, openings):
             return _JOINT_LINE, self._kept_free(request, stretch, line, openings)[began:]
         found = False
-        for way in self._ways(index, start, goal, openings, len(stretch), rng):
+        ways = self._ways(index, start, goal, openings, len(stretch), rng) if self.searches else ()
+        for way in ways:
             if self._goes(stretch, way, openings) and self._proved(stretch, way):
                 way = self._kept_free(request, stretch, way, openings)
                 return _SEARCHED, way[began:]
