@@ -181,6 +181,7 @@ class _Stage:
         for arm, grip in enumerate(beat.grips):
             if grip is not None:
                 self._grips[arm] = grip
+                self._rests.pop(grip.object, None)  # what it was put on is no longer its place
                 self._in_gripper[arm] = geometry.inverse(self._gripper_in(grip))
                 self._on_table[arm] = beat.giver is None
         if beat.giver is not None:

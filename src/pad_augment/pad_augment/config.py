@@ -12,7 +12,11 @@ from pad_augment.planning.interface import Shape
 
 
 class GeneratorConfig(BaseModel):
-    """How demonstrations are generated; every field changes the result."""
+    """How demonstrations are generated; every field changes the result.
+
+    In the end-effector space alone (`straight_line`) nothing depends on a robot: there the fields about hands that
+    change, postures, slower motions and objects that are moved have no say.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -88,11 +92,17 @@ class GeneratorConfig(BaseModel):
         "leave no room in the open gripper are rejected",
     )
     displacement_probability: float = Field(
-        0.5, ge=0, le=1, description="share of the episodes in which an object is moved while the arms reach for it"
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the scenes in which an object is moved while the arms reach for it, where it can be",
     )
     displacement_distance: float = Field(0.14, gt=0, le=0.3, description="m, farthest that it is moved")
     recovery_probability: float = Field(
-        0.2, ge=0, le=1, description="share of the episodes that begin mid-way with the arms pushed off their path"
+        0.2,
+        ge=0,
+        le=1,
+        description="share of the others that begin mid-way with the arms pushed off their path",
     )
     recovery_position: float = Field(0.03, ge=0, le=0.1, description="m, largest push; half of it within a skill")
     recovery_rotation: float = Field(0.15, ge=0, le=1.0, description="rad, largest push; half of it within a skill")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pad_augment.choreography import Pace, Phase, Scenes, choreograph, object_path
 from pad_augment.config import GeneratorConfig
 from pad_augment.dataset import ee_vectors
+from pad_augment.round_objects import unturned
 from pad_augment.scene_plan import faded, pushable, random_scale, start_poses
 from pad_augment.skills import SkillSet
 from pad_parse import geometry
@@ -39,8 +40,9 @@ def ee_demonstrations(
     draws = np.stack([rng.uniform(-1, 1, (2, 2, 3)) for rng in rngs])
     sizes = [random_scale(skills, config, rng) for rng in rngs]
     scale = {name: np.array([size.get(name, 1.0) for size in sizes]) for name in skills.object_poses}
+    unturned_poses, turns = unturned(skills, placements)
     scenes = Scenes(
-        placement={name: placements[name] for name in skills.object_poses},
+        placement={name: unturned_poses[name] for name in skills.object_poses},
         starts=start_poses(home, config, draws),
         meeting=np.repeat(np.eye(4)[None], count, axis=0),
         motion=np.ones(count),
@@ -60,7 +62,7 @@ def ee_demonstrations(
         kinds[at], yields[at] = phase.kinds, phase.yields
     first = _push(poses, phases, rows, scene, step, lengths, (kinds, yields), config, rngs)
     kept = step >= first[scene]
-    keypoints = _keypoints(skills, phases, rows, poses, scene, scale)
+    keypoints = _keypoints(skills, phases, rows, poses, scene, scale, turns)
     arrays: dict[str, NDArray[Any]] = {
         "keypoints": keypoints,
         "keypoint_states": np.full(keypoints.shape[:2], KeypointState.VISIBLE, np.uint8),
@@ -144,6 +146,7 @@ def _keypoints(
     poses: FloatArray,
     scene: IntArray,
     scale: Mapping[str, FloatArray],
+    turns: Mapping[str, FloatArray],
 ) -> NDArray[np.float32]:
     """(S, N, 3) m in the task frame."""
     names = np.array([name for name, _ in skills.order])
@@ -156,6 +159,8 @@ def _keypoints(
         order = [index for other, index in skills.order if other == name]
         if (scale[name] != 1.0).any():
             path[:, :3, :3] *= scale[name][scene, None, None]
+        if name in turns:
+            path = path @ turns[name][scene]
         # All steps as the rows of one product.
         moved = path[:, :3].reshape(-1, 4) @ np.c_[points[order], np.ones(len(order))].T
         out[:, columns] = np.swapaxes(moved.reshape(len(scene), 3, -1), 1, 2)

@@ -39,6 +39,10 @@ class GenerationError(PadAugmentError):
     """Too few scenes could be turned into demonstrations."""
 
 
+class WorkerLostError(GenerationError):
+    """A worker process ended by itself; what is finished is kept, and the same call goes on from there."""
+
+
 class DatasetError(PadAugmentError):
     """A dataset that is missing, damaged, or of another schema."""
 

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import Any, Protocol
 
-from pad_augment.errors import ConfigError, GenerationError
+from pad_augment.errors import ConfigError, WorkerLostError
 
 EXECUTORS = ("local", "processes", "ray")
 """Names that `make_executor` knows."""
@@ -63,8 +63,9 @@ class ProcessExecutor:
                     submitted += 1
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise GenerationError(
-                "a worker process ended by itself: killed, or out of memory; try again, with fewer workers"
+            raise WorkerLostError(
+                "a worker process ended by itself: killed, or out of memory; the same command, perhaps with fewer "
+                "workers, goes on from what is finished"
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -101,7 +102,9 @@ class RayExecutor:
                     submitted += 1
                 yield ray.get(waiting.popleft())
         except ray.exceptions.RayActorError as error:
-            raise GenerationError("a Ray worker ended by itself: killed, or out of memory") from error
+            raise WorkerLostError(
+                "a Ray worker ended by itself: killed, or out of memory; the same command goes on from what is finished"
+            ) from error
         finally:
             if mine:
                 ray.shutdown()

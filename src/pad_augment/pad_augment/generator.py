@@ -21,7 +21,7 @@ from pad_augment.config import GeneratorConfig
 from pad_augment.dataset import STEP_ARRAYS, Dataset, DatasetWriter, Episode, Rows
 from pad_augment.description import urdf_text
 from pad_augment.ee_space import ee_demonstrations
-from pad_augment.errors import ConfigError, GenerationError
+from pad_augment.errors import ConfigError, GenerationError, WorkerLostError
 from pad_augment.executor import make_executor
 from pad_augment.grasp_choice import choose_turns
 from pad_augment.grasp_turns import AS_SHOWN, Turns, turned
@@ -185,6 +185,8 @@ def generate(
                     f"only {writer.episodes} of {n} demonstrations after {writer.attempted} attempts "
                     f"({_counts(writer.rejections)})"
                 )
+        except WorkerLostError:
+            raise
         except (GenerationError, ConfigError):
             writer.discard()  # going on would fail in the same way
             raise

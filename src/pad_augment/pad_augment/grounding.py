@@ -162,8 +162,12 @@ def find_grasp(
     steady = not moving and stage.object not in {s.object for s in demonstration.task.stages if s.kind == "skill"}
     if steady:  # held still for the other hand, as a bowl is that is stirred in
         moving = [run for run in near if stamps[min(run[1], len(stamps) - 1)] - stamps[run[0]] >= STEADY_HOLD]
+    if not np.isfinite(list(gaps.values())).any():
+        raise GroundingError(
+            f"{wanted} is never seen while it is closed; record it in view, or set the segment by hand"
+        )
     if not near:
-        raise GroundingError(f"{wanted} closes {min(gaps.values()) * 100:.0f} cm away from it")
+        raise GroundingError(f"{wanted} closes {np.nanmin(list(gaps.values())) * 100:.0f} cm away from it")
     if not moving:
         raise GroundingError(f"{wanted} closes, but the object does not move with it")
     twice = [s for s in demonstration.task.stages if (s.kind, s.arm, s.object) == ("grasp", stage.arm, stage.object)]

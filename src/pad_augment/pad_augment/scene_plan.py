@@ -27,6 +27,7 @@ from pad_augment.planning.collisions import CollisionScene
 from pad_augment.planning.dynamics import limit_ratios
 from pad_augment.planning.interface import (
     BimanualPlanner,
+    Body,
     Failure,
     Plan,
     PlanFailure,
@@ -34,6 +35,7 @@ from pad_augment.planning.interface import (
     Stretch,
 )
 from pad_augment.planning.sized import grown
+from pad_augment.round_objects import unturned
 from pad_augment.skills import SkillSet, Take, Work, reflected
 from pad_augment.stacking import in_stacks
 from pad_parse import geometry
@@ -77,11 +79,20 @@ _AS_LEARNT = Variant()
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """placement: object -> (4, 4) at the start. starts: (2, 4, 4) TCP poses. scale: object -> size of the instance."""
+    """placement: object -> (4, 4) at the start. starts: (2, 4, 4) TCP poses. scale: object -> size of the instance.
+
+    turns: round object -> (4, 4), by which it is turned while its pose says that it is not; see `unturned`.
+    """
 
     placement: Mapping[str, FloatArray]
     starts: FloatArray
     scale: Mapping[str, float] = field(default_factory=dict)
+    turns: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def standing(self, name: str) -> FloatArray:
+        """(4, 4) of an object at the start, as it is turned."""
+        pose = self.placement[name]
+        return pose @ self.turns[name] if name in self.turns else pose
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +149,9 @@ class ScenePlan:
 
     @property
     def placement(self) -> Mapping[str, FloatArray]:
-        """Object -> (4, 4) at the start."""
-        return {name: path[0] for name, path in self.objects.items()}
+        """Object -> (4, 4) at the start, as it is turned."""
+        turns = self.scene.turns
+        return {n: path[0] @ turns[n] if n in turns else path[0] for n, path in self.objects.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,22 +216,22 @@ class ScenePlanner:
                 f"poses are given for {', '.join(sorted(given)) or 'nothing'}; needed: {', '.join(sorted(known))}"
             )
         poses = {name: np.asarray(pose, dtype=np.float64) for name, pose in placement.items()}
-        return Scene(poses, self._home if starts is None else starts)
+        poses, turns = unturned(self._skills[_AS_LEARNT], poses)
+        return Scene(poses, self._home if starts is None else starts, turns=turns)
 
     def varied(self, placement: Mapping[str, FloatArray], rng: np.random.Generator) -> Asking[ScenePlan | PlanFailure]:
         """A scene as it goes into a dataset: other start poses and instances, now and then a disturbance."""
         config = self._config
         starts = self.random_starts(rng)
         scene = replace(self.scene(placement, starts), scale=random_scale(self._skills[_AS_LEARNT], config, rng))
-        displaced = config.displacement_probability > 0 and rng.random() < config.displacement_probability
-        if displaced:
+        if config.displacement_probability > 0 and rng.random() < config.displacement_probability:
             moved = yield from self._displaced(scene, rng)
             if moved is not None:
                 return replace(moved, disturbance=Disturbance.OBJECT_MOVED)
         result = yield from self.planned(scene, rng)
         if isinstance(result, PlanFailure):
             return result
-        if not displaced and rng.random() < config.recovery_probability:
+        if rng.random() < config.recovery_probability:
             pushed = yield from self._pushed(result, rng)
             # A scene whose pushes all fail is still good as it is.
             if pushed is not None:
@@ -466,7 +478,11 @@ class ScenePlanner:
         moving = min(moving, len(joints) - step)
         share = 1 - faded(np.arange(moving), moving)
         way = objects[name][step : step + moving]
-        objects[name][step : step + moving] = geometry.interpolate_pose(scene.objects[name][0], way, share)
+        way = geometry.interpolate_pose(scene.objects[name][0], way, share)
+        objects[name][step : step + moving] = way
+        bodies = later.stretches[0].bodies
+        if self._swept(bodies, name, way, joints[step : step + moving], openings[step], scene.scene.scale):
+            return None
         return ScenePlan(
             Plan(joints, poses, openings, lengths, ways),
             stretches,
@@ -477,6 +493,28 @@ class ScenePlanner:
             scene.scene,
             scene.variant,
         )
+
+    def _swept(
+        self,
+        bodies: Mapping[str, Body],
+        name: str,
+        way: FloatArray,
+        joints: FloatArray,
+        openings: FloatArray,
+        scale: Mapping[str, float],
+    ) -> bool:
+        """Whether an object that is moved along `way` (K, 4, 4) meets the arms at `joints` (K, 2 n) rad meanwhile."""
+        checker = self._checker(tuple(sorted(scale.items())))
+        between = np.linspace(0, len(way) - 1, 2 * len(way) - 1)
+        before = np.minimum(between.astype(np.intp), max(len(way) - 2, 0))
+        after, share = np.minimum(before + 1, len(way) - 1), between - before
+        poses = geometry.interpolate_pose(way[before], way[after], share)
+        postures = joints[before] + share[:, None] * (joints[after] - joints[before])
+        for pose, posture in zip(poses, postures, strict=True):
+            checker.arrange({**bodies, name: replace(bodies[name], pose=pose, touching=frozenset())})
+            if checker.collides(posture, openings):
+                return True
+        return False
 
     def _from(self, scene: ScenePlan, step: int, plan: Plan, stretches: Sequence[Stretch]) -> ScenePlan:
         """The scene from a step on, along another plan."""
@@ -568,9 +606,13 @@ class ScenePlanner:
 
     def keypoints(self, scene: ScenePlan) -> FloatArray:
         """(T, N, 3) m in the task frame: at rest, rigid with the gripper that holds them, settling when let go."""
-        skills = self._skills[_AS_LEARNT]
+        skills, turns = self._skills[_AS_LEARNT], scene.scene.turns
+
+        def turned_points(name: str, points: FloatArray) -> FloatArray:
+            return geometry.transform_points(turns[name], points) if name in turns else points
+
         moved = {
-            name: keypoints_of(scene.objects[name], scene.scene.scale.get(name, 1.0) * points)
+            name: keypoints_of(scene.objects[name], scene.scene.scale.get(name, 1.0) * turned_points(name, points))
             for name, points in skills.points_in_object.items()
         }
         return np.stack([moved[name][:, index] for name, index in skills.order], axis=1)
@@ -585,7 +627,7 @@ class ScenePlanner:
             action=ee_vectors(scene.plan.poses, scene.command),
             joints=scene.plan.joints,
             segments=scene.kinds,
-            object_poses=np.array([scene.scene.placement[name] for name in self._skills[_AS_LEARNT].object_poses]),
+            object_poses=np.array([scene.scene.standing(name) for name in self._skills[_AS_LEARNT].object_poses]),
         )
 
 

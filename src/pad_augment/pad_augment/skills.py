@@ -102,7 +102,7 @@ class SkillSet:
 
     points_in_object: name -> (n, 3) m, keypoints in their objects' frames; `order` gives (object, index) of each of
     the N keypoints. shapes: name -> the cylinder that is taken for the object. mirrored: whether the hands have changed
-    their parts. stack: what stands on something else at the start.
+    their parts. stack: what stands on something else at the start. round: objects that are the same from all sides.
     """
 
     beats: tuple[Take | Work, ...]
@@ -112,6 +112,7 @@ class SkillSet:
     shapes: dict[str, Shape]
     mirrored: bool = False
     stack: Stack = field(default_factory=dict)
+    round: frozenset[str] = frozenset()
 
 
 def learn_skills(
@@ -162,6 +163,7 @@ def learn_skills(
         order=order,
         shapes=every_shape,
         stack=standing_on(first, every_shape),
+        round=frozenset(name for name in first if demonstration.task.objects[name].round),
     )
 
 
@@ -212,7 +214,8 @@ def reflected(skills: SkillSet) -> SkillSet:
                 settling=settling,
             )
         )
-    return replace(skills, beats=tuple(beats), mirrored=not skills.mirrored)
+    poses = {name: mirror(pose) @ beside(name) for name, pose in skills.object_poses.items()}
+    return replace(skills, beats=tuple(beats), object_poses=poses, mirrored=not skills.mirrored)
 
 
 class _Score:

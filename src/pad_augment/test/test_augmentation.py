@@ -13,9 +13,10 @@ from pad_augment.config import GeneratorConfig
 from pad_augment.errors import ConfigError
 from pad_augment.generator import SceneWork
 from pad_augment.kinematics import RobotProfile
+from pad_augment.planning.collisions import CollisionScene
 from pad_augment.planning.interface import PlanFailure, Shape
 from pad_augment.sampling import SceneSampler
-from pad_augment.scene_plan import ScenePlan, pace_of, start_poses
+from pad_augment.scene_plan import Disturbance, ScenePlan, pace_of, start_poses
 from pad_augment.skills import SkillSet, Take, Work, learn_skills, reflected
 from pad_parse import geometry
 from pad_parse.demonstration import Demonstration, SegmentKind
@@ -62,6 +63,22 @@ def flattened(skills: SkillSet) -> list[np.ndarray]:
         else:
             out += [part.poses for part in beat.parts if part is not None]
     return out
+
+
+def test_objects_of_reflected_skills_stand_where_they_are_taken(skills: SkillSet) -> None:
+    # A lid that begins where it stood is lifted as it was shown, whichever hand takes it.
+    other = reflected(skills)
+    for shown, mirrored in zip(skills.beats, other.beats, strict=True):
+        if isinstance(shown, Take) and isinstance(mirrored, Take):
+            for arm in (0, 1):
+                before, after = shown.grips[arm], mirrored.grips[1 - arm]
+                assert before is not None and after is not None
+                taken = skills.object_poses[before.object] @ before.gripper_in_object
+                there = other.object_poses[after.object] @ after.gripper_in_object
+                np.testing.assert_allclose(there, geometry.reflect_pose(taken), atol=1e-12)
+    again = reflected(other)
+    for name, pose in skills.object_poses.items():
+        np.testing.assert_allclose(again.object_poses[name], pose, atol=1e-12)
 
 
 def test_reflected_twice_is_the_same(skills: SkillSet) -> None:
@@ -220,6 +237,26 @@ def test_an_object_that_is_moved_is_followed(demo: Demonstration, profile: Robot
                 np.testing.assert_allclose(seen, grip.gripper_in_object, atol=1e-9)
         assert not work.scene_planner.collides_again(plan, 0.005)
     assert moved >= len(plans) // 2
+
+
+def test_an_object_is_not_moved_through_an_arm(demo: Demonstration, profile: RobotProfile) -> None:
+    work = work_with(demo, profile, displacement_probability=1.0)
+    checker = CollisionScene(work._robot, work.skills.shapes)
+    looked_at = 0
+    for plan in plans_of(work, 48):
+        if plan.disturbance != Disturbance.OBJECT_MOVED:
+            continue
+        bodies = plan.stretches[0].bodies
+        for name, path in plan.objects.items():
+            free = next(i for i, s in enumerate(plan.stretches) if s.held[0] is not None or s.held[1] is not None)
+            steps = np.arange(sum(plan.plan.lengths[:free]) - 1)
+            for step in steps[np.linalg.norm(np.diff(path[: len(steps) + 1, :2, 3], axis=0), axis=1) > 1e-6]:
+                pose = geometry.interpolate_pose(path[step], path[step + 1], np.array(0.5))
+                checker.arrange({**bodies, name: replace(bodies[name], pose=pose, touching=frozenset())})
+                between = (plan.plan.joints[step] + plan.plan.joints[step + 1]) / 2
+                assert not checker.collides(between, plan.plan.openings[step])
+                looked_at += 1
+    assert looked_at > 100
 
 
 def test_obstacles_stand_apart_and_are_not_touched(demo: Demonstration, profile: RobotProfile) -> None:

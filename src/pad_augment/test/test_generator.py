@@ -111,7 +111,9 @@ def test_the_grasp_and_the_meeting_are_the_demonstrations(scene: ScenePlan, demo
     paths = []
     for arm, (grip, part) in enumerate(zip(take.grips, work.parts, strict=True)):
         assert grip is not None and part is not None
-        relative = geometry.inverse(scene.placement[grip.object]) @ scene.plan.poses[holding_from(scene, arm) - 1, arm]
+        relative = (
+            geometry.inverse(scene.scene.placement[grip.object]) @ scene.plan.poses[holding_from(scene, arm) - 1, arm]
+        )
         np.testing.assert_allclose(relative, grip.gripper_in_object, atol=1e-9)
         paths.append(part.poses)
     # The pose of one hand in the other is the demonstration's throughout: every pair lies on its path, at one time.
@@ -140,7 +142,7 @@ def test_keypoints_rest_and_then_move_with_the_gripper(scene: ScenePlan, work: S
         np.testing.assert_allclose(mine[:grasped], mine[:1].repeat(grasped, 0), atol=1e-12)
         held = geometry.transform_points(geometry.inverse(scene.plan.poses[grasped:, arm]), mine[grasped:])
         np.testing.assert_allclose(held, held[:1].repeat(len(held), 0), atol=1e-9)
-        np.testing.assert_allclose(mine[grasped], mine[0], atol=1e-3)
+        np.testing.assert_allclose(mine[grasped], mine[0], atol=2e-3)
 
 
 def test_where_the_objects_stood_the_skill_is_reproduced(work: SceneWork, demo: Demonstration) -> None:
@@ -290,7 +292,7 @@ def test_corners_are_corners_of_every_region(demo: Demonstration) -> None:
 def test_grasps_are_turned_a_little_where_more_corners_are_reached_so(demo: Demonstration) -> None:
     spec = demo.task.model_dump()
     for thing in spec["objects"].values():
-        thing["region"]["yaw"] = (-0.7, 0.7)
+        thing["region"]["yaw"], thing["round"] = (-0.7, 0.7), False
     wide = replace(demo, task=type(demo.task).model_validate(spec))
     work = SceneWork(wide, RobotProfile.load(pour_scene.PROFILE), PLAIN, 0, "roboplan")
     corners = SceneSampler(wide.task, 0).corners(8)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ import pytest
 
 from pad_augment.config import GeneratorConfig
 from pad_augment.dataset import Dataset, DatasetWriter, Rows
-from pad_augment.errors import ConfigError, DatasetError
+from pad_augment.errors import ConfigError, DatasetError, WorkerLostError
 from pad_augment.executor import make_executor
-from pad_augment.generator import generate
+from pad_augment.generator import GenerationProgress, generate
 
 COUNT = 12
 CONFIG = GeneratorConfig(grasp_turn_limit=0.0)
@@ -52,6 +53,25 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_workers_do_not_change_a_byte(workers: int, undisturbed: str, tmp_path: Path) -> None:
     generate(pour_scene.demonstration(), pour_scene.PROFILE, tmp_path / "a", COUNT, 5, workers=workers, config=CONFIG)
     assert digest(tmp_path / "a") == undisturbed
+
+
+def _workers() -> list[int]:
+    """Processes of this process's fork server."""
+    server = int(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+    stats = [path.read_text().rsplit(")", 1) for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
+    return [int(stat.split()[0]) for stat, rest in stats if int(rest.split()[1]) == server]
+
+
+def test_a_worker_that_is_killed_costs_nothing_that_is_finished(tmp_path: Path) -> None:
+    def kill_one(progress: GenerationProgress) -> None:
+        if progress.accepted >= 4:
+            os.kill(_workers()[0], signal.SIGKILL)
+
+    demo, config = pour_scene.demonstration(), CONFIG
+    with pytest.raises(WorkerLostError, match="goes on from what is finished"):
+        generate(demo, pour_scene.PROFILE, tmp_path / "a", 200, 5, workers=2, config=config, progress=kill_one)
+    report = generate(demo, pour_scene.PROFILE, tmp_path / "a", 200, 5, workers=2, config=config)
+    assert report.resumed >= 4 and report.accepted == len(Dataset.open(tmp_path / "a")) == 200
 
 
 @pytest.mark.slow

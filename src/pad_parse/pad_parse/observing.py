@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self
@@ -37,6 +37,9 @@ _MASK_MARGIN = 1.5
 """Pixels by which an object's mask is too small on each side."""
 _GRAY_WIDTH = 960
 """Colour-only recordings are tracked at this width."""
+
+_MOST_READ_AGAIN = 2**30
+"""Bytes of frames."""
 
 
 @dataclass
@@ -80,23 +83,28 @@ class HandLog:
                 self._put(-1, side, hand, frame)
         return [None if hand is None else hand.landmarks for hand in both]
 
-    def complete_beginning(self, recording: Recording, estimator: HandEstimator, longest: float = 2.5) -> None:
+    def complete_beginning(
+        self, recording: Recording, estimator: HandEstimator, stamps: Sequence[float], longest: float = 2.5
+    ) -> None:
         """Look for a hand that the detector found late once more, backwards in time from where it found it.
 
-        At most the first `longest` s of the recording are read again.
+        At most the first `longest` s of the recording are read again, and no more than `_MOST_READ_AGAIN`; a hand that
+        comes later was not there before. stamps: (T,) s of the frames.
         """
         seen = np.isfinite(self.landmarks).all(axis=(2, 3))
         late = [int(np.argmax(seen[:, side])) for side in (0, 1) if seen[:, side].any()]
         last = max(late, default=0)
-        if last == 0:
+        if last == 0 or stamps[last] - stamps[0] > longest:
             return
         frames: list[Frame] = []
+        size = 0
         for i, frame in enumerate(recording.frames()):
-            if i > last or (frames and frame.stamp - frames[0].stamp > longest):
-                break
+            size += frame.rgb.nbytes + (0 if frame.depth is None else frame.depth.nbytes)
+            if size > _MOST_READ_AGAIN:
+                return
             frames.append(frame)
-        if len(frames) <= last:
-            return
+            if i == last:
+                break
         estimator.reset()
         identities = HandIdentities(recording.camera.width, focal=recording.camera.matrix[0, 0])
         # Both hands are named as the forward pass named them, each from where it is first known.
@@ -220,7 +228,7 @@ def observe_with_depth(
         seconds = hands.seconds
     if reference is None or len(stamps) < 2:
         raise ParseError(f"{recording.path} has {len(stamps)} frames; a demonstration needs at least 2")
-    log.complete_beginning(recording, estimator)
+    log.complete_beginning(recording, estimator, stamps)
     first = {name: np.array(poses[name])[_first_known(poses[name], name)] for name in names}
     in_task = np.array(reference.points_in_task)
     return Observed(
@@ -303,7 +311,7 @@ def follow_colour(
         seconds = hands.seconds
     if first is None or len(stamps) < 2:
         raise ParseError(f"{recording.path} has {len(stamps)} frames; a demonstration needs at least 2")
-    log.complete_beginning(recording, estimator)
+    log.complete_beginning(recording, estimator, stamps)
     states = np.zeros((len(stamps), len(pixels)), dtype=np.uint8)
     all_motions = {name: np.array(values) for name, values in motions.items()}
     all_found = {name: np.array(values) for name, values in found.items()}

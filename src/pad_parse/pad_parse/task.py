@@ -45,10 +45,14 @@ class Region(_Model):
 
 
 class ObjectSpec(_Model):
-    """One object: the number of keypoints of each of its groups, and where it may stand."""
+    """One object: the number of keypoints of each of its groups, and where it may stand.
+
+    `round`: it is the same from all sides, so that hands take it from the demonstrated side however it is turned.
+    """
 
     groups: dict[str, Count] = Field(min_length=1, max_length=32)
     region: Region
+    round: bool = False
 
 
 class StageSpec(_Model):

@@ -37,8 +37,8 @@ class Horizons(BaseModel):
     surprise: float = Field(
         0.015,
         ge=0,
-        description="m; while nothing is held, keypoints that have moved farther since the last chunk ask for the next "
-        "one at once; 0: never",
+        description="m; keypoints that have moved farther since the last chunk, while nothing is held, are moved by "
+        "somebody: the arms stand until they rest, then ask for a chunk at once; 0: never",
     )
 
     @model_validator(mode="after")

@@ -20,6 +20,8 @@ _OPEN = 0.8
 """Share of its opening at the start from which on a gripper holds nothing."""
 _MOVED_POINTS = 3
 """A single point may be wrong."""
+_SETTLING = 0.2
+"""s that the arms stand after an object has last moved by itself."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class PolicyRunner:
         self._since_plan = 0
         self._stamp = -np.inf
         self._joints: Array | None = None
+        self._opening: Array | None = None
         self._planned_for: tuple[Array, NDArray] | None = None
+        self._stands_until = -np.inf
         start = np.asarray(policy.bundle.manifest.start_ee).reshape(2, -1)
         self._open = _OPEN * start[:, -1]
 
@@ -60,6 +64,7 @@ class PolicyRunner:
         self._due = self._stamp = -np.inf
         self._since_plan = 0
         self._planned_for = None
+        self._stands_until = -np.inf
 
     def reseed(self, rng: np.random.Generator) -> None:
         """Sample with another generator from now on."""
@@ -85,7 +90,7 @@ class PolicyRunner:
         self._due = stamp + period if abs(stamp - self._due) > period else self._due + period
         self._stamp = stamp
         joints = measured.positions.reshape(2, -1)
-        self._joints = joints
+        self._joints, self._opening = joints, measured.openings
         grippers = np.stack([self._robot.fk(arm, joints[arm]) for arm in range(2)])
         ee = from_poses(grippers, measured.openings)
         entry = (keypoints.points_in_task, keypoints.states, ee)
@@ -93,7 +98,9 @@ class PolicyRunner:
             self._history.extend([entry] * self.policy.horizons.history)
         else:
             self._history.append(entry)
-        self._since_plan = 0 if self._is_surprised(keypoints, measured) else self._since_plan - 1
+        self._since_plan -= 1
+        if self._is_surprised(keypoints, measured):
+            self._since_plan, self._stands_until = 0, stamp + _SETTLING
 
     def _is_surprised(self, keypoints: KeypointObservation, measured: JointMeasurement) -> bool:
         """Whether somebody else has moved an object since the last chunk: with open grippers nothing of ours moves."""
@@ -111,22 +118,32 @@ class PolicyRunner:
         return bool(self._history) and self._since_plan <= 0
 
     def plan(self) -> Plan:
-        """Predict from the history; the chunk carries the stamp of the newest observation."""
-        if not self._history or self._joints is None:
+        """Predict from the history; the chunk carries the stamp of the newest observation.
+
+        While an object moves by itself the arms are to stand where they are: whoever moves it may be near them.
+        """
+        if not self._history or self._joints is None or self._opening is None:
             raise PolicyError("plan() needs an observation first")
         keypoints, states, ee = (np.stack(column) for column in zip(*self._history, strict=True))
+        if self._stamp < self._stands_until:
+            self._since_plan, self._planned_for = 1, (keypoints[-1], states[-1])
+            return self._standing(ee[-1], self._joints, self._opening)
         targets = self.policy.chunk(keypoints, states, ee, self._rng)
         gripper_targets = poses(targets)
         reached = [reach(self._robot, arm, gripper_targets[:, arm], self._joints[arm]) for arm in range(2)]
         _, _, openings = split(targets)
-        horizons = self.policy.horizons
-        self._since_plan = horizons.execute
+        self._since_plan = self.policy.horizons.execute
         self._planned_for = keypoints[-1], states[-1]
-        chunk = JointChunk(
-            stamp=self._stamp,
-            joint_names=self._joint_names,
-            times=np.arange(1, horizons.horizon + 1) * horizons.period,
-            positions=np.concatenate([r.joints for r in reached], axis=1),
-            openings=np.maximum(openings, 0.0),
-        )
+        chunk = self._chunk(np.concatenate([r.joints for r in reached], axis=1), np.maximum(openings, 0.0))
         return Plan(targets, chunk, np.stack([r.unreachable for r in reached]))
+
+    def _standing(self, ee: Array, joints: Array, opening: Array) -> Plan:
+        """A plan that stays at `ee` (20,), where the arms were observed: joints (2, n) rad, opening (2,) m."""
+        count = self.policy.horizons.horizon
+        chunk = self._chunk(np.tile(joints.ravel(), (count, 1)), np.tile(opening, (count, 1)))
+        return Plan(np.tile(ee, (count, 1)), chunk, np.zeros((2, count), dtype=bool))
+
+    def _chunk(self, positions: Array, openings: Array) -> JointChunk:
+        horizons = self.policy.horizons
+        times = np.arange(1, horizons.horizon + 1) * horizons.period
+        return JointChunk(self._stamp, self._joint_names, times, positions, openings)

@@ -22,6 +22,8 @@ Array = NDArray[np.floating[Any]]
 _SMALLEST_STROKE = 0.005
 
 _ARRAYS = ("data/keypoints", "data/keypoint_states", "data/ee", "data/action", "meta/episode_ends")
+SCHEMA_VERSION = 1
+"""Of the datasets that are read."""
 _ATTRIBUTES = ("task", "keypoint_names", "keypoint_groups", "keypoint_objects", "rate_hz")
 
 
@@ -61,8 +63,13 @@ class Episodes:
         missing = [name for name in _ARRAYS if name not in store] + [n for n in _ATTRIBUTES if n not in store.attrs]
         if missing:
             raise DatasetError(f"{path}: the dataset lacks {', '.join(missing)}; generate it again")
-        keypoints, states, ee, action, ends = (np.asarray(store[name][:]) for name in _ARRAYS)
+        version = store.attrs.get("schema_version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise DatasetError(f"{path}: the dataset has schema {version}; this version reads {SCHEMA_VERSION}")
+        keypoints, states, ee, action, ends = (_whole(store, name, path) for name in _ARRAYS)
         steps, objects = len(keypoints), list(store.attrs["keypoint_objects"])
+        if not len(store.attrs["keypoint_names"]) == len(store.attrs["keypoint_groups"]) == len(objects):
+            raise DatasetError(f"{path}: its keypoints' names, groups and objects are not as many; generate it again")
         if len(ends) == 0:
             raise DatasetError(f"{path}: the dataset holds no episode; every attempt was rejected")
         if not (len(states) == len(ee) == len(action) == steps == ends[-1]) or np.any(np.diff(ends, prepend=0) < 2):
@@ -118,6 +125,21 @@ class Episodes:
     def group_indices(self) -> list[int]:
         """Index of each point's group."""
         return [self.group_names.index(group) for group in self.keypoint_groups]
+
+
+def _whole(store: Any, name: str, path: Path) -> NDArray[Any]:
+    """An array, none of whose parts is missing: Zarr would read those as zeros."""
+    array = store[name]
+    if array.nchunks_initialized != array.nchunks:
+        raise DatasetError(
+            f"{path}: {array.nchunks - array.nchunks_initialized} of {array.nchunks} parts of {name} are missing, as "
+            "after a copy that was interrupted; copy it again"
+        )
+    try:
+        return np.asarray(array[:])
+    except (RuntimeError, ValueError, OSError) as error:
+        said = " ".join(str(error).split())
+        raise DatasetError(f"{path}: {name} is damaged ({said}); copy or generate the dataset again") from error
 
 
 def _task(data: object, path: Path) -> TaskSpec:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.multiprocessing.spawn import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from pad_policy.config import TrainingConfig
 from pad_policy.errors import ConfigError, DatasetError
@@ -37,6 +37,11 @@ def run_on_devices(dataset_path: Path, out_dir: Path, config: TrainingConfig, pr
     listener.start()
     try:
         fabric.launch(_work, dataset_path, out_dir, config, reports)
+    except ProcessExitedException as error:
+        raise DatasetError(
+            f"a process of the training on {config.devices} devices was ended from outside, perhaps out of memory; the "
+            "same command goes on from the last checkpoint"
+        ) from error
     except ProcessRaisedException as error:
         last = str(error).strip().splitlines()[-1]
         raise DatasetError(f"training on {config.devices} devices ended early: {last}") from error

@@ -141,7 +141,7 @@ def test_runner_keeps_time(policy: OnnxPolicy, robot: Robot) -> None:
         (4, 0.02, 0.05, False),  # it is held, and moves with the gripper
     ],
 )
-def test_an_object_that_moves_by_itself_asks_for_a_new_chunk(
+def test_while_an_object_moves_by_itself_the_arms_stand(
     policy: OnnxPolicy, robot: Robot, points: int, shift: float, opening: float, at_once: bool
 ) -> None:
     runner, world = make_runner(policy, robot), ObedientWorld(robot)
@@ -155,7 +155,16 @@ def test_an_object_that_moves_by_itself_asks_for_a_new_chunk(
     runner.observe(world.observe_keypoints(), measured)
     assert runner.should_plan is at_once
     if at_once:
-        runner.plan()
+        # Whoever moves it may be near the arms: they stand where they are, until it rests.
+        standing = runner.plan()
+        joints = measured.positions.ravel()
+        np.testing.assert_array_equal(standing.chunk.positions, np.tile(joints, (len(standing.ee), 1)))
+        np.testing.assert_array_equal(standing.chunk.openings, np.tile(measured.openings, (len(standing.ee), 1)))
+        assert not standing.unreachable.any()
+        measured = world.advance(None, None, 0.2)
+        runner.observe(world.observe_keypoints(), measured)
+        assert runner.should_plan
+        assert np.abs(runner.plan().chunk.positions - joints).max() > 1e-3
         runner.observe(world.observe_keypoints(), world.advance(None, None, 0.2))
         assert not runner.should_plan  # it has been seen
 

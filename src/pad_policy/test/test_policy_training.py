@@ -1,6 +1,7 @@
 """From a dataset to a policy folder and its answers; bad input ends in one clear error and writes nothing."""
 
 import json
+import shutil
 import time
 
 import numpy as np
@@ -239,6 +240,22 @@ def test_unsuitable_datasets_are_refused(dataset, tmp_path) -> None:
     empty.attrs["task"] = "{}"
     with pytest.raises(DatasetError, match="lacks data/keypoints"):
         train(tmp_path / "empty", out, TrainingConfig(**SHORT))
+    for number, (spoil, words) in enumerate(
+        (
+            (lambda part: part.unlink(), "1 of 1 parts of data/ee are missing"),
+            (lambda part: part.write_bytes(part.read_bytes()[: part.stat().st_size // 2]), "data/ee is damaged"),
+        )
+    ):
+        copy = tmp_path / f"copy{number}"
+        shutil.copytree(dataset, copy)
+        spoil(next(path for path in (copy / "data" / "ee" / "c").rglob("*") if path.is_file()))
+        with pytest.raises(DatasetError, match=words):
+            train(copy, out, TrainingConfig(**SHORT))
+    other = tmp_path / "other"
+    shutil.copytree(dataset, other)
+    zarr.open_group(str(other), mode="a").attrs["schema_version"] = 99
+    with pytest.raises(DatasetError, match="schema 99; this version reads 1"):
+        train(other, out, TrainingConfig(**SHORT))
     assert not out.exists()
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from pad_augment.planning.interface import BimanualPlanner, Plan, PlanFailure, PlanRequest, Shape
 
-_KEPT = 256
-"""Planners in memory: those of a block of scenes, whose requests come in several rounds."""
+_KEPT = 33
+"""Planners in memory, some MB each: those of a block of scenes, whose requests come in rounds, and of size 1."""
 
 
 class SizedPlanner:

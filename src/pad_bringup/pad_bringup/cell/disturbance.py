@@ -50,7 +50,10 @@ class MovedObject:
         self._arms = {"left": (0,), "right": (1,), "both": (0, 1)}[stage.arm]
         self._headings = rng.permutation(_HEADINGS) * (2 * np.pi / _HEADINGS)
         self._first = self._distance()
-        self._dof = int(cell.model.joint(f"object_{self.name}").dofadr[0])
+        joint = cell.model.joint(f"object_{self.name}")
+        self._dof, turn = int(joint.dofadr[0]), int(joint.qposadr[0]) + 3
+        self._turn = slice(turn, turn + 4)
+        self._upright = cell.data.qpos[self._turn].copy()
         self._from: FloatArray | None = None
         self._way = np.zeros(2)
         self._began = 0.0
@@ -79,6 +82,8 @@ class MovedObject:
         self._set_velocity(rate * self._way + behind / _FOLLOW)
 
     def _set_velocity(self, planar: FloatArray) -> None:
+        # The hand holds it upright: dragged at its foot alone, a bottle leans over.
+        self._cell.data.qpos[self._turn] = self._upright
         self._cell.data.qvel[self._dof : self._dof + 2] = planar
         self._cell.data.qvel[self._dof + 3 : self._dof + 6] = 0.0
 
