@@ -32,7 +32,8 @@ from pad_augment.planning.proving import ProvingPlanner
 from pad_augment.planning.sized import SizedPlanner
 from pad_augment.sampling import Placement, SceneSampler
 from pad_augment.scene_plan import Disturbance, ScenePlan, ScenePlanner, pace_of
-from pad_augment.skills import SkillSet, learn_skills
+from pad_augment.skills import SkillSet, learn_skills, reflected
+from pad_parse import geometry
 from pad_parse.demonstration import Demonstration
 
 FloatArray = NDArray[np.float64]
@@ -260,7 +261,10 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class SceneWork:
-    """Everything that a scene depends on; what is heavy is made once per process, when first needed."""
+    """Everything that a scene depends on; what is heavy is made once per process, when first needed.
+
+    turns: of the grasps. mirrored_turns: of those of hands that have changed their parts; None: mirror images of them.
+    """
 
     demonstration: Demonstration
     profile: RobotProfile
@@ -268,6 +272,7 @@ class SceneWork:
     seed: int
     planner: str
     turns: Turns = AS_SHOWN
+    mirrored_turns: Turns | None = None
     points_in_object: dict[str, FloatArray] | None = None
     shapes: dict[str, Shape] | None = None
     block: int = _LARGEST_BLOCK
@@ -283,21 +288,27 @@ class SceneWork:
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     @cached_property
-    def skills(self) -> SkillSet:
-        """What the demonstration teaches, with the grasps turned by `turns`."""
-        skills = learn_skills(
+    def _learnt(self) -> SkillSet:
+        return learn_skills(
             self.demonstration,
             points_in_object=self.points_in_object,
             shapes=self.shapes,
             level_grasps=self.config.level_grasps,
         )
-        return turned(skills, self.turns)
 
-    def chosen_turns(self) -> Turns:
-        """The turns with which the robot can carry out the task; see `choose_turns`."""
+    @cached_property
+    def skills(self) -> SkillSet:
+        """What the demonstration teaches, with the grasps turned by `turns`."""
+        return turned(self._learnt, self.turns)
+
+    def chosen_turns(self, *, mirrored: bool = False) -> Turns:
+        """The turns with which the robot can carry out the task; see `choose_turns`.
+
+        mirrored: of hands that have changed their parts, for objects that stand on the other sides.
+        """
         if self.planner == EE_SPACE:
             return AS_SHOWN
-        skills = replace(self, turns=AS_SHOWN).skills
+        skills = reflected(self._learnt) if mirrored else self._learnt
         calm = self.config.model_copy(
             update={"obstacles": 0, "swap_hands": False, "motion_timing": "gentle", "object_scale": 0.0}
         )
@@ -307,23 +318,28 @@ class SceneWork:
         )
         if isinstance(direct, ProvingPlanner):
             direct.searches = False
-        # What stands on the other side is done by the other hands: as well, as far as the robot is symmetric.
         task = self.demonstration.task.model_copy(update={"swap_sides": False})
-        scenes = SceneSampler(task, self.seed, self.config.minimum_distance, stack=skills.stack)
+        sampler = SceneSampler(task, self.seed, self.config.minimum_distance, stack=skills.stack)
+        scenes, corners = [sampler(index) for index in range(TRIAL_SCENES)], sampler.corners(TRIAL_CORNERS)
+        if mirrored:
+            scenes, corners = ([_reflected(one) for one in some] for some in (scenes, corners))
         return choose_turns(
             skills,
             lambda turned_skills: ScenePlanner(turned_skills, empty._robot, quick, calm),
             lambda turned_skills: ScenePlanner(turned_skills, empty._robot, thorough, calm),
             lambda turned_skills: ScenePlanner(turned_skills, empty._robot, direct, calm),
-            [scenes(index) for index in range(TRIAL_SCENES)],
-            scenes.corners(TRIAL_CORNERS),
+            scenes,
+            corners,
             self.config.grasp_turn_limit,
         )
 
     def with_chosen_turns(self) -> SceneWork:
         """The same work with `chosen_turns`."""
-        turns = self.chosen_turns()
-        return self if turns == self.turns else replace(self, turns=turns)
+        turns, mirrored = self.chosen_turns(), None
+        # A robot's two arms are no mirror images of each other: what one can do so, the other may have to do otherwise.
+        if self.demonstration.task.swap_sides and self.config.swap_hands and self.planner != EE_SPACE:
+            mirrored = self.chosen_turns(mirrored=True)
+        return replace(self, turns=turns, mirrored_turns=mirrored)
 
     @cached_property
     def scenes(self) -> SceneSampler:
@@ -337,7 +353,8 @@ class SceneWork:
     def scene_planner(self) -> ScenePlanner:
         """Plans scenes; one per process."""
         planner = self._planner(self.planner, self.skills)
-        return ScenePlanner(self.skills, self._robot, planner, self.config)
+        mirrored = None if self.mirrored_turns is None else turned(reflected(self._learnt), self.mirrored_turns)
+        return ScenePlanner(self.skills, self._robot, planner, self.config, mirrored)
 
     @cached_property
     def _robot(self) -> Robot:
@@ -431,6 +448,7 @@ class SceneWork:
             "robot": self.profile.name,
             "planner": self.planner,
             "grasp_turns": asdict(self.turns),
+            "mirrored_grasp_turns": None if self.mirrored_turns is None else asdict(self.mirrored_turns),
             "causes": list(CAUSES),
             "config": self.config.model_dump_json(),
             "code_version": __version__,
@@ -475,6 +493,10 @@ def _planner_for(name: str, robot: Robot, skills: SkillSet, config: GeneratorCon
 
     shapes = collision_shapes(skills, config)
     return SizedPlanner(shapes, make) if config.object_scale else make(shapes)
+
+
+def _reflected(placement: Placement) -> Placement:
+    return {name: geometry.reflect_pose(pose) for name, pose in placement.items()}
 
 
 def _rejection(failure: PlanFailure) -> Rejection:

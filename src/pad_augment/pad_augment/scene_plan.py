@@ -165,8 +165,18 @@ class _Refused:
 class ScenePlanner:
     """Plans scenes of one demonstration for one robot."""
 
-    def __init__(self, skills: SkillSet, robot: Robot, planner: BimanualPlanner, config: GeneratorConfig) -> None:
+    def __init__(
+        self,
+        skills: SkillSet,
+        robot: Robot,
+        planner: BimanualPlanner,
+        config: GeneratorConfig,
+        mirrored: SkillSet | None = None,
+    ) -> None:
+        """mirrored: the skills of hands that have changed their parts; None: the mirror image of `skills`."""
         self._skills = {_AS_LEARNT: skills}
+        if mirrored is not None:
+            self._skills[Variant(mirrored=True)] = mirrored
         self._robot = robot
         self._planner = planner
         self._config = config

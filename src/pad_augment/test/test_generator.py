@@ -307,6 +307,20 @@ def test_grasps_are_turned_a_little_where_more_corners_are_reached_so(demo: Demo
     assert lost(turns) < lost(AS_SHOWN)
 
 
+def test_hands_that_change_their_parts_have_grasps_of_their_own(demo: Demonstration) -> None:
+    # Arms of six joints are no mirror images of each other.
+    spec = demo.task.model_dump() | {"swap_sides": True}
+    both = replace(demo, task=type(demo.task).model_validate(spec))
+    work = SceneWork(both, RobotProfile.load(pour_scene.PROFILE), PLAIN, 0, "roboplan").with_chosen_turns()
+    assert work.mirrored_turns is not None
+    results = work.attempt(range(8))
+    assert [isinstance(r, ScenePlan) and r.mirrored for r in results] == [i % 2 == 1 for i in range(8)]
+    assert not any(work.scene_planner.collides_again(r, 0.005) for r in results[:2] if isinstance(r, ScenePlan))
+    other = replace(work, mirrored_turns=Turns(left=work.mirrored_turns.left + 0.1)).scene_planner
+    (again,) = other.run([other.planned(other.scene(work.scenes(1)), np.random.default_rng(0))])
+    assert isinstance(again, PlanFailure) or np.abs(again.plan.poses[-1] - results[1].plan.poses[-1]).max() > 0.01
+
+
 def test_no_scenes_can_be_asked_for_whatever_stands_in_the_way(demo: Demonstration) -> None:
     # A block of which all scenes were accepted asks where its rejected ones stood.
     places = SceneSampler(demo.task, 0, obstacles=["pole"]).many([])
