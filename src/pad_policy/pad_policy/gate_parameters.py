@@ -32,6 +32,12 @@ TIMING: dict[str, Number] = {
         6.3,
         "rad that joint states may leap, beyond the arms' velocity, before the gate stops.",
     ),
+    "largest_lag": (
+        0.3,
+        0.05,
+        6.3,
+        "rad that a joint may be away from all that was commanded in the last 0.2 s before the gate stops.",
+    ),
 }
 """As fields of `GateTiming`."""
 

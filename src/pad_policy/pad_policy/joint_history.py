@@ -16,13 +16,18 @@ _OLDEST = 0.3  # s between an observation and joint states beyond which they do 
 
 
 def leap(
-    before: JointMeasurement, after: JointMeasurement, velocity: NDArray[np.floating[Any]], largest: float
+    before: JointMeasurement,
+    after: JointMeasurement,
+    velocity: NDArray[np.floating[Any]],
+    largest: float,
+    longest: float = np.inf,
 ) -> int | None:
     """The joint that is farthest from where it can have gone between two measurements, or None.
 
-    velocity: (2 n,) rad/s, limits of the joints. largest: rad beyond those that are no leap.
+    velocity: (2 n,) rad/s, limits of the joints. largest: rad beyond those that are no leap. longest: s for which the
+    arms can have moved, however much later the second measurement is.
     """
-    passed = after.stamp - before.stamp
+    passed = min(after.stamp - before.stamp, longest)
     if passed <= 0:
         return None
     beyond = np.abs(after.positions - before.positions) - velocity * passed - largest

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pad_policy.chunking import JointChunk, StitchedPath, stitch
+from pad_policy.command_history import CommandHistory
 from pad_policy.environment import JointMeasurement
 from pad_policy.errors import ChunkError, ConfigError, FarStartError
 from pad_policy.guard import MotionGuard, Whereabouts
@@ -80,6 +81,7 @@ class GateTiming:
     largest_jump: float = 0.8  # rad between neighbouring points; more is another robot's or a broken chunk
     largest_start: float = 0.5  # rad between the arms and the first chunk's first point
     largest_leap: float = LARGEST_LEAP  # rad between two joint states beyond what the arms can have moved
+    largest_lag: float = 0.3  # rad between a joint and all that was commanded in the last moments
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class _Motion:
 
     state: AxisState
     time: float
+    given: CommandHistory
     path: StitchedPath | None = None
     late: float = 0.0
     started: bool = False
@@ -210,7 +213,8 @@ class CommandGate:
             return "no joint states"
         start = np.concatenate([measured.positions, measured.openings])
         start = np.clip(start, self._limits.lower, self._limits.upper)
-        self._motion = _Motion(AxisState.resting(start), now)
+        given = CommandHistory(now, start[: self._joints], self._timing.joint_state_timeout)
+        self._motion = _Motion(AxisState.resting(start), now, given)
         if self._guard is not None:
             self._motion.whereabouts = self._guard.look(start[None])
         if self._health is not None:
@@ -350,6 +354,7 @@ class CommandGate:
                 self._health.forget()
             if self._motion is not None:
                 self._motion.path = None  # brake
+                self._motion.given.shift(now - _BEAT - self._motion.time)
                 self._motion.time = now - _BEAT
             if self._state == GateState.RUNNING:
                 self._state, self._cause = GateState.HOLDING, "the clock has gone back: waiting for a chunk"
@@ -364,6 +369,7 @@ class CommandGate:
         if joint_state is not None and self._is_sound(joint_state):
             self._notice_leap(joint_state)
             self._measured = joint_state
+        self._notice_lag(now)
         joint_age = np.inf if self._measured is None else now - self._measured.stamp
         motion = self._motion
         if motion is None:
@@ -385,13 +391,32 @@ class CommandGate:
         before = self._measured
         if before is None or self._motion is None:
             return
-        worst = leap(before, measured, self._limits.velocity[: self._joints], self._timing.largest_leap)
+        timing, velocity = self._timing, self._limits.velocity[: self._joints]
+        # Without joint states the arms soon hold: a robot that was away for long has not moved for as long.
+        worst = leap(before, measured, velocity, timing.largest_leap, timing.joint_state_timeout)
         if worst is not None:
             by = abs(float(measured.positions[worst] - before.positions[worst]))
             self._state, self._motion = GateState.STOPPED, None
             self._cause = (
                 f"{self._joint_names[worst]} is {by:.2f} rad from where it was measured last: the robot was reset or "
                 "moved; call /pad/enable to go on from here"
+            )
+
+    def _notice_lag(self, now: float) -> None:
+        """Arms that are not where they are commanded to be (held, moved by hand, switched off) must not be torn back
+        when they are let go. A stop that commands nothing is latched.
+        """
+        motion, measured = self._motion, self._measured
+        if motion is None or measured is None or now - measured.stamp > self._timing.joint_state_timeout:
+            return
+        found = motion.given.lag(measured, self._timing.largest_lag)
+        if found is not None:
+            worst, by = found
+            self._state, self._motion = GateState.STOPPED, None
+            self._cause = (
+                f"{self._joint_names[worst]} is {by:.2f} rad from where it is commanded to be, at most "
+                f"{self._timing.largest_lag} rad are allowed: the arm was moved or held, or its controller is off or "
+                "slowed down; call /pad/enable to go on from where the arms are"
             )
 
     def _judge(self, motion: _Motion, now: float, joint_age: float) -> None:
@@ -426,6 +451,7 @@ class CommandGate:
             # The robot has long come to rest at the last command; what was not carried out meanwhile still is to be.
             motion.state = AxisState.resting(motion.state.position)
             motion.late += step
+            motion.given.shift(step)
             self._counters.pauses += 1
             return
         before = motion.state
@@ -440,6 +466,7 @@ class CommandGate:
         motion.state = stacked(parts)
         if self._guard is not None:
             motion.state = self._guarded(motion, self._guard, before, parts, stopped, brakes)
+        motion.given.add(now, motion.state.position[: self._joints])
         if motion.path is not None:
             self._count(before, motion.state, step)
 

@@ -77,7 +77,7 @@ def test_workspace_needs_boxes() -> None:
 
 
 def enabled(robot: Robot, guard: MotionGuard | None, health: KeypointHealth | None = None) -> CommandGate:
-    timing = GateTiming(largest_jump=10.0, largest_start=10.0)
+    timing = GateTiming(largest_jump=10.0, largest_start=10.0, largest_lag=6.3)  # the robot stands still
     gate = CommandGate(command_joint_names(robot), gate_limits(robot), timing, guard, health)
     gate.tick(0.0, JointMeasurement(0.0, home(robot)[:12], home(robot)[12:]))
     assert gate.enable(0.0) == ""

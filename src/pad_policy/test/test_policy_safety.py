@@ -26,6 +26,10 @@ LIMITS = GateLimits(
 )
 
 
+#: for tests in which the robot does not do what it is told
+STANDING = GateTiming(largest_lag=6.3)
+
+
 def measurement(stamp: float, value: float = 0.0) -> JointMeasurement:
     return JointMeasurement(stamp, np.full(12, value), np.array([0.1, 0.1]))
 
@@ -36,8 +40,8 @@ def chunk(stamp: float, positions: np.ndarray | None = None, *, rows: int = 8, p
     return JointChunk(stamp, NAMES, times, positions, np.full((len(positions), 2), 0.05))
 
 
-def enabled_gate(value: float = 0.0) -> CommandGate:
-    gate = CommandGate(NAMES, LIMITS)
+def enabled_gate(value: float = 0.0, timing: GateTiming = STANDING) -> CommandGate:
+    gate = CommandGate(NAMES, LIMITS, timing)
     gate.tick(0.0, measurement(0.0, value))
     assert gate.enable(0.0) == ""
     return gate
@@ -100,7 +104,7 @@ def test_follows_a_smooth_chunk_closely() -> None:
 
 
 def test_an_arm_slows_down_as_a_whole() -> None:
-    gate = CommandGate(NAMES, LIMITS, GateTiming(largest_jump=10.0, largest_start=10.0))
+    gate = CommandGate(NAMES, LIMITS, replace(STANDING, largest_jump=10.0, largest_start=10.0))
     gate.tick(0.0, measurement(0.0))
     assert gate.enable(0.0) == ""
     rows = np.linspace(0.1, 0.8, 8)[:, None] * np.array([8.0, 1.0, 1.0, 1.0, 1.0, 1.0] + [1.0] * 6)
@@ -331,6 +335,79 @@ def test_arms_that_are_somewhere_else_at_once_are_not_driven_back() -> None:
     assert "the robot was reset or moved" in out.report.cause
     assert gate.enable(0.116) == ""
     np.testing.assert_allclose(gate.tick(0.116, measurement(0.116, 0.0)).joints, 0.0)
+
+
+def moving_gate() -> CommandGate:
+    """Enabled, and about to move each joint by 1.6 rad as fast as it may."""
+    gate = enabled_gate(-0.8, GateTiming(largest_jump=6.3, largest_start=6.3))
+    gate.accept(chunk(0.0, np.full((8, 12), 0.8)), 0.0)
+    return gate
+
+
+@settings(max_examples=10, deadline=None)
+@given(delay=st.floats(0.0, 0.12), transport=st.floats(0.0, 0.1), constant=st.floats(0.0, 0.06))
+def test_a_controller_that_is_late_is_no_fault(delay: float, transport: float, constant: float) -> None:
+    """The fastest motion there is; joints follow with a delay and a time constant, and are told of late."""
+    gate, joints = moving_gate(), np.full(12, -0.8)
+    times, commands, measured, fastest = [0.0], [joints], [measurement(0.0, -0.8)], 0.0
+    for now in np.arange(PERIOD, 2.0, PERIOD):
+        told = commands[int(np.searchsorted(times, now - delay, side="right")) - 1] if now > delay else commands[0]
+        joints = told + (joints - told) * (np.exp(-PERIOD / constant) if constant > 1e-3 else 0.0)
+        measured.append(JointMeasurement(now, joints, np.full(2, 0.1)))
+        out = gate.tick(
+            now, max((m for m in measured if m.stamp <= now - transport), key=lambda m: m.stamp, default=None)
+        )
+        assert out.report.state == GateState.RUNNING, out.report.cause
+        fastest = max(fastest, float(np.abs(out.joints - commands[-1]).max()) / PERIOD)
+        times.append(now)
+        commands.append(out.joints)
+    assert fastest > 0.95 * LIMITS.velocity[0] and np.allclose(joints, 0.8, atol=0.01)
+
+
+@pytest.mark.parametrize("state", [GateState.RUNNING, GateState.HOLDING, GateState.STOPPED])
+def test_arms_that_do_not_follow_are_not_torn_along(state: GateState) -> None:
+    """Held by somebody: where they are is said, nothing is commanded any more, and enabling goes on from there."""
+    gate = enabled_gate(timing=GateTiming())
+    if state == GateState.RUNNING:
+        gate.accept(chunk(0.0, np.linspace(0.1, 0.8, 8)[:, None] * np.ones(12)), 0.0)
+    elif state == GateState.STOPPED:
+        gate.stop()
+    now, held = 0.0, np.zeros(12)
+    while now < 1.5 and (out := gate.tick(now, JointMeasurement(now, held, np.full(2, 0.1)))).joints is not None:
+        assert out.report.state == state and np.abs(out.joints - held).max() < 0.3 + 0.2 * 1.0
+        now += PERIOD
+        if state != GateState.RUNNING:  # led away by hand, slowly
+            held = held.copy()
+            held[7] -= 0.5 * PERIOD
+    assert out.joints is None and out.report.state == GateState.STOPPED
+    assert "rad from where it is commanded to be" in out.report.cause and "/pad/enable" in out.report.cause
+    if state != GateState.RUNNING:
+        assert out.report.cause.startswith("right_joint_1 is 0.30 rad")
+    assert gate.enable(now) == ""
+    np.testing.assert_allclose(gate.tick(now, None).joints, held)
+
+
+def test_a_robot_that_was_away_and_is_elsewhere_is_not_driven_back() -> None:
+    """However long the driver was away: the arms have held since, so what they moved is a leap."""
+    timing = replace(STANDING, largest_leap=0.05)
+    for moved, state in ((0.5, GateState.HOLDING), (0.7, GateState.STOPPED)):  # 0.2 s at 3 rad/s
+        gate = enabled_gate(timing=timing)
+        for now in np.arange(PERIOD, 5.0, PERIOD):
+            gate.tick(now, None)
+        out = gate.tick(5.0, measurement(5.0, moved))
+        assert out.report.state == state and (out.joints is None) == (state == GateState.STOPPED)
+
+
+def test_a_clock_that_jumps_in_fast_motion_makes_no_lag() -> None:
+    """Arms that follow 0.1 s late, 3 rad/s: by the old and by the new clock."""
+    for jump in (-5.0, 5.0):
+        gate, now, commands = moving_gate(), 0.0, [np.full(12, -0.8)] * 13
+        for k in range(60):
+            now += PERIOD + (jump if k == 35 else 0.0)
+            out = gate.tick(now, JointMeasurement(now, commands[-13], np.full(2, 0.1)))
+            assert out.joints is not None, out.report.cause
+            commands.append(out.joints)
+        assert max(np.abs(a - b).max() for a, b in zip(commands[13:], commands[:-13], strict=True)) > 0.25
 
 
 def test_a_planned_way_is_followed_without_keypoints() -> None:

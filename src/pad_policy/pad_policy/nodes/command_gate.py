@@ -3,6 +3,7 @@
 import math
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,11 +84,13 @@ class CommandGateNode(Node):
             acceleration=self._number("acceleration"),
             jerk_time=self._number("jerk_time"),
         )
+        self._dry_run = bool(self.get_parameter("dry_run").value)
         timing = GateTiming(**{name: self._number(name) for name in TIMING})
+        if self._dry_run:  # nobody follows previews
+            timing = replace(timing, largest_lag=math.inf)
         self._gate = CommandGate(names, limits, timing, self._guard(robot), KeypointHealth(self._health_limits()))
         self._at_rest: Future = Future()
         self._arrived: Future = Future()
-        self._dry_run = bool(self.get_parameter("dry_run").value)
         self._points: dict[int, NDArray[np.float64]] = {}
         self._measured: JointMeasurement | None = None
         self._reported, self._state = float("-inf"), GateState.IDLE
