@@ -272,7 +272,7 @@ class CommandGate:
         """
         self._notice_clock(now)
         try:
-            self._check(chunk, now)
+            self._check(chunk, now, by_sight=by_sight)
         except ChunkError as error:
             self._counters.rejected_chunks += 1
             if isinstance(error, FarStartError):
@@ -292,8 +292,8 @@ class CommandGate:
         bounded = replace(chunk, positions=positions, openings=openings)
         motion.path = stitch(bounded, max(now, motion.time), motion.state.position, motion.state.velocity)
         motion.late = 0.0
-        motion.started |= motion.path is not None
-        motion.by_sight = by_sight
+        if motion.path is not None:
+            motion.started, motion.by_sight = True, by_sight
         motion.chunk_stamp = chunk.stamp
 
     def see_keypoints(self, stamp: float, groups: Mapping[str, float], largest_jump: float) -> None:
@@ -301,7 +301,7 @@ class CommandGate:
         if self._health is not None:
             self._health.see(stamp, groups, largest_jump)
 
-    def _check(self, chunk: JointChunk, now: float) -> None:
+    def _check(self, chunk: JointChunk, now: float, *, by_sight: bool) -> None:
         names, joints = list(chunk.joint_names), self._joints
         if names != self._joint_names:
             wrong = [n for n in names if n not in self._joint_names] or ["their order or number"]
@@ -329,7 +329,8 @@ class CommandGate:
         if not len(ahead):
             raise ChunkError("every point of the chunk is already past")
         motion = self._motion
-        if motion is not None and not motion.started:
+        # A planned way that was followed before does not make a policy's first chunk any nearer.
+        if motion is not None and not (motion.started and (motion.by_sight or not by_sight)):
             away = np.abs(ahead[0] - motion.state.position[:joints])
             if away.max() > self._timing.largest_start:
                 raise FarStartError(
@@ -374,7 +375,7 @@ class CommandGate:
         motion = self._motion
         if motion is None:
             return GateOutput(None, None, self._report(now, np.inf, joint_age))
-        chunk_age = now - motion.chunk_stamp
+        chunk_age = now - motion.chunk_stamp if motion.by_sight else np.inf  # no observation is behind a planned way
         if self._state in (GateState.RUNNING, GateState.HOLDING):
             self._judge(motion, now, joint_age)
         self._move(motion, now)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import policy_toy
@@ -34,6 +35,7 @@ from pad_parse import qos  # noqa: E402
 from pad_policy.approach import start_posture  # noqa: E402
 from pad_policy.bundle import PolicyBundle  # noqa: E402
 from pad_policy.config import TrainingConfig  # noqa: E402
+from pad_policy.nodes.goals import GateClient  # noqa: E402
 from pad_policy.robot_limits import command_joint_names, gate_limits  # noqa: E402
 from pad_policy.training import train  # noqa: E402
 
@@ -337,6 +339,54 @@ def test_goals_go_through_the_gate_and_end_as_they_should(robot: Robot, policy: 
     finally:
         codes_of_processes = graph.close()
     assert codes_of_processes == [2, 0], graph.errors[1]
+
+
+@pytest.mark.slow
+def test_arms_that_were_moved_while_the_gate_was_off_do_not_start_the_policy(robot: Robot, policy: Path) -> None:
+    graph = Graph(robot, policy)
+    world = graph.world
+    enable = lambda on: graph.call(SetBool, "/pad/enable", SetBool.Request(data=on)).success  # noqa: E731
+    start = start_posture(robot, PolicyBundle.load(policy).manifest.start_ee)
+    world.values[:12] = start
+    try:
+        assert graph.transition(Transition.TRANSITION_CONFIGURE) and graph.transition(Transition.TRANSITION_ACTIVATE)
+        assert graph.spin(60, lambda: bool(world.safety))
+        for off in (lambda: enable(False), lambda: graph.call(Trigger, "/pad/stop", Trigger.Request()).success):
+            world.obeys = True
+            assert graph.spin(60, lambda: enable(True) and graph.state() == SafetyState.RUNNING)
+            assert off()
+            assert graph.spin(60, lambda: graph.state() in (SafetyState.IDLE, SafetyState.STOPPED))
+            world.obeys = False  # led by hand, without a leap
+            for _ in range(100):
+                world.values[0] += 0.013
+                graph.spin(0.02)
+            world.obeys = True
+            assert graph.spin(60, lambda: enable(True) and graph.state() == SafetyState.HOLDING)
+            graph.spin(0.5)  # what was under way has come
+            world.chunks.clear()
+            graph.spin(2.0)
+            assert not world.chunks and graph.state() == SafetyState.HOLDING, world.safety[-1]
+            assert enable(False)
+            world.values[:12] = start
+    finally:
+        codes = graph.close()
+    assert codes == [0, 0] and "far from where the policy starts" in graph.errors[0]
+
+
+def test_chunks_of_an_approach_are_no_policys() -> None:
+    enabled: list[bool] = []
+    gate = GateClient(MagicMock(), MagicMock(), lambda: enabled.append(True))
+    hear = lambda state, age: gate._on_safety(SafetyState(state=state, chunk_age=age))  # noqa: E731
+    hear(SafetyState.RUNNING, 0.1)  # met at work: a node that was started again
+    assert gate.enabled and gate.following and not enabled
+    hear(SafetyState.RUNNING, float("nan"))
+    assert gate.enabled and not gate.following
+    for off in (SafetyState.IDLE, SafetyState.STOPPED):
+        hear(off, 0.1)
+        assert not gate.enabled and not gate.following
+        hear(SafetyState.HOLDING, float("nan"))
+        hear(SafetyState.RUNNING, 0.1)
+    assert len(enabled) == 2
 
 
 @pytest.mark.slow

@@ -419,6 +419,21 @@ def test_a_planned_way_is_followed_without_keypoints() -> None:
         assert gate.tick(PERIOD, measurement(PERIOD)).report.state == state
 
 
+def test_a_planned_way_does_not_start_a_policy() -> None:
+    """Half-way through /pad/approach its node is started again: the policy's first chunk is a first one."""
+    gate = enabled_gate()
+    for k in range(50):
+        now = k * PERIOD
+        gate.accept(chunk(now, np.linspace(0.01, 0.08, 8)[:, None] * np.ones(12)), now, by_sight=False)
+        report = gate.tick(now + PERIOD, measurement(now + PERIOD)).report
+    assert report.state == GateState.RUNNING and report.chunk_age == float("inf")
+    with pytest.raises(FarStartError):
+        gate.accept(chunk(now + 0.001, np.full((8, 12), 0.7)), now + PERIOD)
+    gate.accept(chunk(now + 0.002, np.full((8, 12), 0.4)), now + PERIOD)
+    assert gate.tick(now + 2 * PERIOD, None).report.chunk_age < 0.1
+    gate.accept(chunk(now + 0.003, np.full((8, 12), 0.7)), now + 2 * PERIOD)
+
+
 def test_a_far_start_is_counted_and_said() -> None:
     gate = enabled_gate()
     with pytest.raises(FarStartError):

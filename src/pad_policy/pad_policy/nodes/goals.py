@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.action.server import ServerGoalHandle
@@ -79,17 +80,24 @@ class Beats:
         return future.result()
 
 
+def _lets_through(state: SafetyState) -> bool:
+    return state.state in (SafetyState.RUNNING, SafetyState.HOLDING)
+
+
 class GateClient:
     """The command gate as a goal uses it: enabled for the goal and disabled after it; a latched stop is left alone.
 
     stopped, not_ready: the result codes of the goal for a gate that stops, and for one that does not answer.
     """
 
-    def __init__(self, node: Node, beats: Beats) -> None:
+    def __init__(self, node: Node, beats: Beats, on_enabled: Callable[[], None]) -> None:
+        """on_enabled: called whenever the gate has been idle or stopped, and lets chunks through from now on."""
         self._node = node
         self._beats = beats
         self._state: SafetyState | None = None
         self._heard = float("-inf")
+        self._on_enabled = on_enabled
+        self._enabled: bool | None = None
         self._subscription = node.create_subscription(SafetyState, "/pad/safety", self._on_safety, qos.STATUS)
         self._client = node.create_client(SetBool, "/pad/enable")
 
@@ -100,13 +108,20 @@ class GateClient:
 
     def _on_safety(self, message: SafetyState) -> None:
         self._state, self._heard = message, time.monotonic()
+        before, self._enabled = self._enabled, _lets_through(message)
+        if before is False and self._enabled:
+            self._on_enabled()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the gate lets chunks through, as far as is known."""
+        return bool(self._enabled)
 
     @property
     def following(self) -> bool:
-        """Whether the gate has followed a chunk since it was enabled."""
+        """Whether the gate follows a policy's chunks: a chunk of /pad/approach has no observation, and so no age."""
         state = self._state
-        enabled = state is not None and state.state in (SafetyState.RUNNING, SafetyState.HOLDING)
-        return enabled and math.isfinite(state.chunk_age)
+        return state is not None and _lets_through(state) and math.isfinite(state.chunk_age)
 
     async def state(self, goal: ServerGoalHandle, not_ready: int) -> SafetyState:
         """What the gate says now; waits for its first word."""

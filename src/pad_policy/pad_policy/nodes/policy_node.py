@@ -144,6 +144,11 @@ class PolicyNode(LifecycleNode):
         self._forget()
         self._anew = self.planning = True
 
+    def _on_enabled(self) -> None:
+        """Whoever enables the gate may have moved the arms meanwhile: whether the policy may start is asked anew."""
+        self._forget()
+        self._anew = True
+
     def _forget(self) -> None:
         """Nothing seen so far counts any more; nor do images of before that are still on their way."""
         if self._runner is not None:
@@ -188,7 +193,7 @@ class PolicyNode(LifecycleNode):
         )
         self._timer = self.create_timer(1.0, self._diagnose)
         self._beats = Beats(self)
-        self._gate = GateClient(self, self._beats)
+        self._gate = GateClient(self, self._beats, self._on_enabled)
         self._task_goal = TaskGoal(self, self._beats, self._gate)
         self._approach_goal = ApproachGoal(self, self._beats, self._gate)
         self._servers = [
@@ -295,7 +300,8 @@ class PolicyNode(LifecycleNode):
             self._plan(runner)
 
     def _plan(self, runner: PolicyRunner) -> None:
-        if not self._started and not self._may_start():
+        # Before the gate is enabled each chunk may be the first that it follows.
+        if not (self._started and self._gate.enabled) and not self._may_start():
             return
         started = perf_counter()
         try:
@@ -314,9 +320,9 @@ class PolicyNode(LifecycleNode):
         self._markers.publish(conversions.path_markers(plan.chunk.stamp, plan.ee, plan.unreachable))
 
     def _may_start(self) -> bool:
-        """Whether the arms are near where the policy starts; asked before the first chunk.
+        """Whether the arms are near where the policy starts; asked before the first chunk that the gate may follow.
 
-        Not where the gate has been following chunks: a policy_node that comes back after a crash goes on.
+        Not where the gate has been following a policy's chunks: a policy_node that comes back after a crash goes on.
         """
         if self._gate.following and not self.away and not self._anew:
             return True
