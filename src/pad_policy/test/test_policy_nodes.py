@@ -373,6 +373,42 @@ def test_arms_that_were_moved_while_the_gate_was_off_do_not_start_the_policy(rob
     assert codes == [0, 0] and "far from where the policy starts" in graph.errors[0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("busy", [False, True])
+def test_shutting_down_stops_the_policy(robot: Robot, policy: Path, busy: bool) -> None:
+    graph = Graph(robot, policy)
+    world = graph.world
+    world.values[:12] = start_posture(robot, PolicyBundle.load(policy).manifest.start_ee)
+    shutdown = Transition.TRANSITION_ACTIVE_SHUTDOWN
+    try:
+        assert graph.transition(Transition.TRANSITION_CONFIGURE) and graph.transition(Transition.TRANSITION_ACTIVATE)
+        if busy:
+            client = world.create_client(ChangeState, "/policy_node/change_state")
+
+            def shut_down(handle, feedback) -> bool:
+                request = ChangeState.Request()
+                request.transition.id = shutdown
+                return feedback.stage == "running" and bool(client.call_async(request))
+
+            goal = ExecuteTask.Goal(time_limit=60.0)
+            _, result = graph.goal(ExecuteTask, "/pad/execute_task", goal, shut_down)
+            assert result.error_code == ExecuteTask.Result.STOPPED, result.error_message
+            assert result.error_message == "policy_node was shut down"
+            assert graph.spin(60, lambda: graph.state() == SafetyState.IDLE)
+        else:
+            assert graph.call(SetBool, "/pad/enable", SetBool.Request(data=True)).success
+            assert graph.spin(60, lambda: bool(world.safety) and graph.state() == SafetyState.RUNNING)
+            assert graph.transition(shutdown)
+            assert graph.spin(60, lambda: graph.state() == SafetyState.HOLDING)
+        assert graph.spin(60, lambda: world.count_publishers("/pad/joint_chunk") == 0), "still a rival"
+        world.chunks.clear()
+        graph.spin(1.0)
+        assert not world.chunks
+    finally:
+        codes = graph.close()
+    assert codes == [0, 0], graph.errors
+
+
 def test_chunks_of_an_approach_are_no_policys() -> None:
     enabled: list[bool] = []
     gate = GateClient(MagicMock(), MagicMock(), lambda: enabled.append(True))

@@ -33,6 +33,10 @@ class Cancelled(Exception):
     """Whoever sent the goal has cancelled it."""
 
 
+class ShutDown(Exception):
+    """The node is being shut down under the goal."""
+
+
 class Beats:
     """Lets a goal wait without holding up the node: it looks again every BEAT s of real time."""
 
@@ -41,6 +45,8 @@ class Beats:
         self._next: Future = Future()
         self._timer = node.create_timer(BEAT, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()
+        self.closing = False
+        """Whether goals are to end, because the node is being shut down."""
 
     def begin(self) -> None:
         """Start to beat."""
@@ -59,8 +65,10 @@ class Beats:
         waiting.set_result(None)
 
     async def wait(self, goal: ServerGoalHandle | None = None) -> None:
-        """Wait for the next beat. goal: raises `Cancelled` if it is asked to end."""
+        """Wait for the next beat. goal: raises `Cancelled` if it is asked to end, `ShutDown` if the node is."""
         await self._next
+        if goal is not None and self.closing:
+            raise ShutDown
         if goal is not None and goal.is_cancel_requested:
             raise Cancelled
 

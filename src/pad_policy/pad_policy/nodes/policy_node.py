@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -35,12 +36,13 @@ from pad_policy.inference import OnnxPolicy
 from pad_policy.joint_history import JointHistory
 from pad_policy.nodes import conversions
 from pad_policy.nodes.approach_goal import ApproachGoal
-from pad_policy.nodes.goals import Beats, Cancelled, GateClient, GoalEnd
+from pad_policy.nodes.goals import Beats, Cancelled, GateClient, GoalEnd, ShutDown
 from pad_policy.nodes.task_goal import TaskGoal
 from pad_policy.robot_limits import command_joint_names
 from pad_policy.runner import PolicyRunner
 from pad_policy.smoothing import SMOOTHINGS, ChunkSmoother
 
+_FAREWELL = 1.0  # s for which a goal's end can still be asked for before its server closes
 _NUMBERS = {  # name: default, least, most, description
     "blend_time": (0.6, 0.05, 10.0, "smoothing blend: s over which a chunk takes over from the one before."),
     "time_limit": (30.0, 0.1, 3600.0, "s that /pad/execute_task takes at most, where its goal does not say."),
@@ -233,7 +235,24 @@ class PolicyNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Close the topics and unload."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop planning for good and close the topics; a goal that is under way first brakes and disables the gate."""
         self._active = self.planning = False
+        self._forget()
+        if self._busy:
+            self._beats.closing = True
+        else:
+            self._release()
+        return super().on_shutdown(state)
+
+    def _release(self) -> None:
+        """Close the topics and unload, if anything is open."""
+        self._active = self.planning = False
+        if self._runner is None:
+            return
         for part in (*self._servers, self._task_goal, self._approach_goal, self._gate, self._beats):
             part.destroy()
         for subscription in (self._keypoint_subscription, self._joint_subscription):
@@ -242,7 +261,15 @@ class PolicyNode(LifecycleNode):
             self.destroy_publisher(publisher)
         self.destroy_timer(self._timer)
         self._runner = None
-        return TransitionCallbackReturn.SUCCESS
+
+    def _release_soon(self) -> None:
+        """Once the end of the last goal has been told."""
+
+        def release() -> None:
+            self.destroy_timer(timer)
+            self._release()
+
+        timer = self.create_timer(_FAREWELL, release, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _warm_up(self, policy: OnnxPolicy) -> None:
         """The first run of a network allocates its memory; have that done before the first keypoints."""
@@ -344,8 +371,9 @@ class PolicyNode(LifecycleNode):
 
     def _on_goal(self, request: object) -> GoalResponse:
         """One goal at a time; one that comes meanwhile is refused."""
-        if self._busy:
-            self.get_logger().warn(f"{type(request).__qualname__} refused: another goal is under way")
+        if self._busy or self._beats.closing:
+            why = "another goal is under way" if self._busy else "policy_node was shut down"
+            self.get_logger().warn(f"{type(request).__qualname__} refused: {why}")
             return GoalResponse.REJECT
         self._busy = True
         return GoalResponse.ACCEPT
@@ -375,6 +403,8 @@ class PolicyNode(LifecycleNode):
             result, goal_ends = kind(error_code=kind.CANCELLED, error_message="cancelled"), goal.canceled
         except GoalEnd as end:
             result, goal_ends = kind(error_code=end.code, error_message=str(end)), goal.abort
+        except ShutDown:
+            result, goal_ends = kind(error_code=kind.STOPPED, error_message="policy_node was shut down"), goal.abort
         except Exception as error:  # whoever sent the goal must not wait for ever
             message = f"{type(error).__name__}: {error}; see the log of policy_node"
             result, goal_ends = kind(error_code=kind.INTERNAL, error_message=message), goal.abort
@@ -384,6 +414,8 @@ class PolicyNode(LifecycleNode):
         self._busy = False
         self._forget()
         self.planning = self._active
+        if self._beats.closing:
+            self._release_soon()
         result.duration = max(self.now() - began, 0.0)
         goal_ends()
         self.get_logger().info(f"{kind.__qualname__}: {result.error_message or 'success'} ({result.duration:.1f} s)")
