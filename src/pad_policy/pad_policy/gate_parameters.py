@@ -21,7 +21,7 @@ LIMITS: dict[str, Number] = {
 TIMING: dict[str, Number] = {
     "chunk_overrun": (0.6, 0.0, 10.0, "s past its last point for which a chunk is stood on before the arms hold."),
     "oldest_chunk": (1.0, 0.05, 10.0, "s; chunks of older observations are refused."),
-    "newest_chunk": (0.1, 0.0, 10.0, "s; chunks stamped further in the future are refused."),
+    "newest_chunk": (0.1, 0.0, 10.0, "s; chunks and joint states stamped further in the future are refused."),
     "joint_state_timeout": (0.2, 0.01, 5.0, "s without joint states after which the arms hold."),
     "longest_step": (0.05, 0.01, 1.0, "s between two beats beyond which the arms wait at the last command."),
     "largest_jump": (0.8, 0.05, 6.3, "rad between neighbouring points of a chunk beyond which it is refused."),

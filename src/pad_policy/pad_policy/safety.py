@@ -30,6 +30,7 @@ _MOMENTS = 5
 #: m of room from which on the arms slow down towards each other, and the slowest that this makes them
 _SLOW_ROOM, _SLOWEST = 0.02, 0.1
 _BEAT = 0.008  # s that are taken to have passed when the clock goes back
+_CLOCK = "the clock has gone back"
 _FULLY = 0.995  # share of a limit from which on it counts as reached
 
 
@@ -192,6 +193,7 @@ class CommandGate:
         self._motion: _Motion | None = None
         self._last_stamp = -np.inf
         self._measured: JointMeasurement | None = None
+        self._ahead = -np.inf  # s by which the newest joint states are stamped in the future, followed or not
         self._now = -np.inf
 
     # -- switches ---------------------------------------------------------------------------------------------
@@ -249,11 +251,13 @@ class CommandGate:
 
     def _why_not_enable(self, now: float) -> str:
         measured = self._measured
+        if measured is None and self._ahead > self._timing.newest_chunk:
+            return self._in_the_future(self._ahead)
         if measured is None:
             return "no joint states have arrived; start the robot driver or the cell"
-        age = now - measured.stamp
-        if age > self._timing.joint_state_timeout:
-            return f"the joint states are {age:.2f} s old; check the robot driver"
+        stale = self._why_not_fresh(measured, now)
+        if stale:
+            return stale
         tolerance, joints = 0.02, self._joints
         low, high = self._limits.lower[:joints] - tolerance, self._limits.upper[:joints] + tolerance
         outside = np.flatnonzero((measured.positions < low) | (measured.positions > high))
@@ -262,6 +266,21 @@ class CommandGate:
         if self.braking:
             return "the arms are still braking; try again"
         return ""
+
+    def _why_not_fresh(self, measured: JointMeasurement, now: float) -> str:
+        """Why a measurement says nothing about now, or an empty string."""
+        age = now - measured.stamp
+        if age < -self._timing.newest_chunk:
+            return self._in_the_future(-age)
+        return (
+            ""
+            if age <= self._timing.joint_state_timeout
+            else f"the joint states are {age:.2f} s old; check the robot driver"
+        )
+
+    @staticmethod
+    def _in_the_future(seconds: float) -> str:
+        return f"the joint states are stamped {seconds:.2f} s in the future; check that all nodes use one clock"
 
     # -- inputs -----------------------------------------------------------------------------------------------
 
@@ -358,7 +377,7 @@ class CommandGate:
                 self._motion.given.shift(now - _BEAT - self._motion.time)
                 self._motion.time = now - _BEAT
             if self._state == GateState.RUNNING:
-                self._state, self._cause = GateState.HOLDING, "the clock has gone back: waiting for a chunk"
+                self._state, self._cause = GateState.HOLDING, f"{_CLOCK}: waiting for a chunk"
                 self._counters.stale_holds += 1
         self._now = now
 
@@ -368,8 +387,10 @@ class CommandGate:
         """Advance to `now` (s) with the newest measurement (or None); returns what to command."""
         self._notice_clock(now)
         if joint_state is not None and self._is_sound(joint_state):
-            self._notice_leap(joint_state)
-            self._measured = joint_state
+            self._ahead = joint_state.stamp - now
+            if self._ahead <= self._timing.newest_chunk:
+                self._notice_leap(joint_state)
+                self._measured = joint_state
         self._notice_lag(now)
         joint_age = np.inf if self._measured is None else now - self._measured.stamp
         motion = self._motion
@@ -408,7 +429,7 @@ class CommandGate:
         when they are let go. A stop that commands nothing is latched.
         """
         motion, measured = self._motion, self._measured
-        if motion is None or measured is None or now - measured.stamp > self._timing.joint_state_timeout:
+        if motion is None or measured is None or self._why_not_fresh(measured, now):
             return
         found = motion.given.lag(measured, self._timing.largest_lag)
         if found is not None:
@@ -425,19 +446,22 @@ class CommandGate:
         cause = ""
         if joint_age > self._timing.joint_state_timeout:
             cause = f"no joint states for {self._timing.joint_state_timeout:.2f} s"
+            if self._ahead > self._timing.newest_chunk:
+                cause += f" by this clock: they are stamped {self._ahead:.2f} s in the future"
         elif motion.path is not None and now > motion.path.end + self._timing.chunk_overrun:
             cause = f"no new chunk for {self._timing.chunk_overrun:.2f} s after the end of the last"
         blind = self._health is None or motion.path is None or not motion.by_sight
         unhealthy = "" if cause or blind or self._health is None else self._health.problem(now)
         cause = cause or unhealthy
         if cause:
-            motion.path = None
+            dropped, motion.path = motion.path is not None, None
             if self._state == GateState.RUNNING:
                 if unhealthy:
                     self._counters.keypoint_holds += 1
                 else:
                     self._counters.stale_holds += 1
-            if self._state == GateState.RUNNING or not self._cause.startswith("no "):
+            # What the arms hold for was said when they began to: that nothing has come since is no news.
+            if dropped or self._state == GateState.RUNNING or not self._cause.startswith(("no ", _CLOCK)):
                 self._state, self._cause = GateState.HOLDING, cause
         elif motion.path is not None:
             self._state, self._cause = GateState.RUNNING, ""

@@ -180,6 +180,48 @@ def test_holds_when_joint_states_stop() -> None:
     assert "joint states" in gate.tick(1.0, None).report.cause
 
 
+def test_joint_states_of_the_future_count_as_absent() -> None:
+    gate = CommandGate(NAMES, LIMITS)
+    gate.tick(0.0, measurement(5.0))
+    assert "5.00 s in the future" in gate.enable(0.0)
+    gate.tick(0.0, measurement(0.05))  # as clocks differ
+    assert gate.enable(0.0) == ""
+    gate.accept(chunk(0.0), 0.0)
+    for now in np.arange(PERIOD, 0.5, PERIOD):
+        out = gate.tick(now, measurement(now + 5.0, 0.1))
+    assert out.report.state == GateState.HOLDING and 0.3 < out.report.joint_state_age < 0.5
+    assert "5.00 s in the future" in out.report.cause
+    gate = CommandGate(NAMES, LIMITS)
+    gate.tick(9.0, measurement(9.0))
+    assert "9.00 s in the future" in gate.enable(0.0), "a clock that went back makes no joint state fresh"
+
+
+@pytest.mark.parametrize("away", [0.0, 1.0])
+def test_arms_that_are_elsewhere_when_the_clock_has_gone_back_are_not_driven_back(away: float) -> None:
+    """A simulation is started anew: its first joint states are far from what is commanded."""
+    gate = enabled_gate(timing=GateTiming())
+    gate.tick(100.0, measurement(100.0))
+    old = measurement(100.0)
+    for now in np.arange(PERIOD, 0.1, PERIOD):  # the node has nothing newer yet
+        assert gate.tick(now, old).report.joint_state_age == float("inf")
+    out = gate.tick(0.1, measurement(0.1, away))
+    assert out.report.state == (GateState.STOPPED if away else GateState.HOLDING)
+    assert (out.joints is None) == (away > 0)
+
+
+def test_that_the_clock_has_gone_back_is_said_until_a_chunk_comes() -> None:
+    gate = enabled_gate()
+    gate.accept(chunk(0.0), 0.0)
+    run(gate, 0.0, 0.5)
+    for now in (0.1, 0.1 + PERIOD):  # joint states of the new time are late
+        report = gate.tick(now, measurement(0.5)).report
+        assert report.state == GateState.HOLDING and "the clock has gone back" in report.cause
+    gate.accept(chunk(0.1), 0.11)
+    assert "no joint states" in gate.tick(0.12, measurement(0.5)).report.cause
+    gate.accept(chunk(0.12), 0.125)
+    assert gate.tick(0.13, measurement(0.13)).report.state == GateState.RUNNING
+
+
 def test_unsound_joint_states_count_as_absent() -> None:
     gate = enabled_gate()
     gate.accept(chunk(0.0), 0.0)
