@@ -409,6 +409,34 @@ def test_shutting_down_stops_the_policy(robot: Robot, policy: Path, busy: bool) 
     assert codes == [0, 0], graph.errors
 
 
+@pytest.mark.slow
+def test_goals_that_only_ask_or_are_refused_leave_the_policy_and_the_gate_alone(robot: Robot, policy: Path) -> None:
+    graph = Graph(robot, policy)
+    world, codes = graph.world, ExecuteTask.Result
+    world.values[:12] = start_posture(robot, PolicyBundle.load(policy).manifest.start_ee)
+    execute = lambda **goal: graph.goal(ExecuteTask, "/pad/execute_task", ExecuteTask.Goal(**goal))[1]  # noqa: E731
+    try:
+        assert graph.transition(Transition.TRANSITION_CONFIGURE) and graph.transition(Transition.TRANSITION_ACTIVATE)
+        assert graph.call(SetBool, "/pad/enable", SetBool.Request(data=True)).success
+        running = lambda: bool(world.safety) and graph.state() == SafetyState.RUNNING  # noqa: E731
+        assert graph.spin(60, running)
+        world.safety.clear()
+        assert execute(task="mix_bowl").error_code == codes.WRONG_TASK
+        assert execute(time_limit=-1.0).error_code == codes.NOT_READY
+        _, result = graph.goal(Approach, "/pad/approach", Approach.Goal(plan_only=True))
+        assert result.error_code == Approach.Result.SUCCESS, result.error_message
+        assert graph.spin(60, running), "it goes on by itself"
+        assert {s.state for s in world.safety} <= {SafetyState.RUNNING, SafetyState.HOLDING}
+        assert graph.call(Trigger, "/pad/stop", Trigger.Request()).success
+        assert graph.spin(60, lambda: graph.state() == SafetyState.STOPPED)
+        assert execute().error_code == codes.STOPPED
+        world.chunks.clear()
+        assert graph.spin(60, lambda: bool(world.chunks)), "the policy went on planning"
+    finally:
+        codes_of_processes = graph.close()
+    assert codes_of_processes == [0, 0]
+
+
 def test_chunks_of_an_approach_are_no_policys() -> None:
     enabled: list[bool] = []
     gate = GateClient(MagicMock(), MagicMock(), lambda: enabled.append(True))

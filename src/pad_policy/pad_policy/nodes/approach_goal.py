@@ -52,12 +52,12 @@ class ApproachGoal:
         self._node.destroy_publisher(self._chunks)
 
     async def run(self, goal: ServerGoalHandle) -> ApproachAction.Result:
-        """Plan, and lead the arms there; `GoalEnd` or `Cancelled` when it ends otherwise."""
+        """Plan, and unless no more is wanted lead the arms there; `GoalEnd` or `Cancelled` when it ends otherwise."""
         if not goal.request.plan_only:
             state = await self._gate.state(goal, _Codes.NOT_READY)
             if state.state == SafetyState.STOPPED:
                 raise GoalEnd(_Codes.STOPPED, f"the gate is stopped: {state.cause}. When all is well, call /pad/enable")
-            await self._gate.disable()
+            await self._node.take_over()
         self._tell(goal, "planning", 0.0)
         measured, obstacles = self._measured(), self._obstacles()
         way = await self._plan(goal, measured, obstacles)

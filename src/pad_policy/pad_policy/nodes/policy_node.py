@@ -88,7 +88,7 @@ class PolicyNode(LifecycleNode):
         self.away = ""
         """Why the policy does not start from where the arms are; empty if it does."""
         self._active = False
-        self._busy = False
+        self._busy = self._taken = self._woken = False
         self._runner: PolicyRunner | None = None
         self._robot: Robot | None = None
 
@@ -137,6 +137,23 @@ class PolicyNode(LifecycleNode):
     def chunk_age(self) -> float:
         """s since the observation behind the newest chunk; nan without one."""
         return self.now() - self._last_plan
+
+    @property
+    def active(self) -> bool:
+        """Whether the node is in the state active."""
+        return self._active
+
+    async def take_over(self, *, wake: bool = False) -> None:
+        """From here on, and not before, the goal has policy and gate to itself; afterwards both are as if started anew.
+
+        The policy rests until the goal lets it plan, the gate is disabled. wake: be active while the goal lasts.
+        """
+        self._taken = True
+        if wake and not self._active:
+            self._woken = True
+            self.trigger_activate()
+        self.planning = False
+        await self._gate.disable()
 
     def begin_planning(self, seed: int) -> None:
         """Answer keypoints with chunks from an empty history on, with the sampling noise of a seed."""
@@ -379,22 +396,14 @@ class PolicyNode(LifecycleNode):
         return GoalResponse.ACCEPT
 
     async def _execute_task(self, goal: ServerGoalHandle) -> ExecuteTask.Result:
-        woken = not self._active
-        if woken:
-            self.trigger_activate()
-        try:
-            return await self._carry_out(goal, self._task_goal.run(goal), ExecuteTask.Result)
-        finally:
-            if woken:
-                self.trigger_deactivate()
+        return await self._carry_out(goal, self._task_goal.run(goal), ExecuteTask.Result)
 
     async def _approach(self, goal: ServerGoalHandle) -> Approach.Result:
         return await self._carry_out(goal, self._approach_goal.run(goal), Approach.Result)
 
     async def _carry_out(self, goal: ServerGoalHandle, run: Coroutine[Any, Any, Any], kind: Any) -> Any:
-        """The result of a goal, whatever happens. The policy rests until the goal lets it plan."""
+        """The result of a goal, whatever happens. One that has not taken over leaves the policy and the gate alone."""
         began = self.now()
-        self.planning = False
         self._beats.begin()
         try:
             result = await run
@@ -408,12 +417,15 @@ class PolicyNode(LifecycleNode):
         except Exception as error:  # whoever sent the goal must not wait for ever
             message = f"{type(error).__name__}: {error}; see the log of policy_node"
             result, goal_ends = kind(error_code=kind.INTERNAL, error_message=message), goal.abort
-        self.planning = False
-        await self._gate.disable()
+        if self._taken:
+            self.planning = False
+            await self._gate.disable()
+            self._forget()
+            if self._woken and self._active:  # unless somebody has deactivated it meanwhile
+                self.trigger_deactivate()
+            self.planning = self._active
         self._beats.end()
-        self._busy = False
-        self._forget()
-        self.planning = self._active
+        self._busy = self._taken = self._woken = False
         if self._beats.closing:
             self._release_soon()
         result.duration = max(self.now() - began, 0.0)

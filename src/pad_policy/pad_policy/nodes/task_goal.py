@@ -65,9 +65,11 @@ class TaskGoal:
         state = await self._gate.state(goal, _Codes.NOT_READY)
         if state.state == SafetyState.STOPPED:
             raise GoalEnd(_Codes.STOPPED, f"the gate is stopped: {state.cause}. When all is well, call /pad/enable")
-        await self._gate.disable()
+        await node.take_over(wake=True)
         self._tell(goal, "localising", 0.0)
         await self._find(goal)
+        if not node.active:
+            raise GoalEnd(_Codes.STOPPED, "policy_node was deactivated")
         self._tell(goal, "enabling", 0.0)
         refused = state.far_starts
         node.begin_planning(int(request.seed))
