@@ -201,7 +201,7 @@ class CommandGate:
     def enable(self, now: float) -> str:
         """Start from the measured joints, waiting for a chunk. Returns why not, or an empty string.
 
-        Also lifts a latched stop.
+        Also lifts a latched stop; grippers that have been holding on since then do not let go.
         """
         problem = self._why_not_enable(now)
         if problem:
@@ -213,7 +213,10 @@ class CommandGate:
         measured = self._measured
         if measured is None:  # `_why_not_enable` has excluded it
             return "no joint states"
-        start = np.concatenate([measured.positions, measured.openings])
+        openings = measured.openings
+        if self._motion is not None:  # a gripper that squeezes stays tight: it measures what it holds
+            openings = np.minimum(openings, self._motion.state.position[self._joints :])
+        start = np.concatenate([measured.positions, openings])
         start = np.clip(start, self._limits.lower, self._limits.upper)
         given = CommandHistory(now, start[: self._joints], self._timing.joint_state_timeout)
         self._motion = _Motion(AxisState.resting(start), now, given)

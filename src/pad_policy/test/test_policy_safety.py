@@ -251,6 +251,22 @@ def test_stop_latches_until_enabled() -> None:
     assert gate.tick(now, measurement(now)).report.state == GateState.HOLDING
 
 
+def test_a_gripper_that_squeezes_does_not_let_go_after_a_stop() -> None:
+    """The left gripper holds something 0.08 m wide and is told 0.05; the right one was closed by hand."""
+    gate = enabled_gate()
+    seen = lambda now: JointMeasurement(now, np.zeros(12), np.array([0.08, 0.03]))  # noqa: E731
+    gate.accept(chunk(0.0), 0.0)
+    for now in np.arange(PERIOD, 1.5, PERIOD):
+        out = gate.tick(now, seen(now))
+    np.testing.assert_allclose(out.openings, 0.05, atol=1e-6)
+    gate.stop()
+    for now in np.arange(1.5, 2.0, PERIOD):
+        gate.tick(now, seen(now))
+    assert gate.enable(now) == ""
+    for later in np.arange(now + PERIOD, now + 0.5, PERIOD):
+        np.testing.assert_allclose(gate.tick(later, seen(later)).openings, [0.05, 0.03], atol=1e-6)
+
+
 def test_a_clock_that_goes_back_forgets_old_stamps() -> None:
     gate = enabled_gate()
     gate.accept(chunk(0.0, np.linspace(0.05, 0.8, 8)[:, None] * np.ones(12)), 0.01)
