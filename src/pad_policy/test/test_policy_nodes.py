@@ -437,6 +437,45 @@ def test_goals_that_only_ask_or_are_refused_leave_the_policy_and_the_gate_alone(
     assert codes_of_processes == [0, 0]
 
 
+@pytest.mark.slow
+def test_a_goal_that_is_deactivated_says_so_and_nothing_is_unloaded_under_it(robot: Robot, policy: Path) -> None:
+    graph = Graph(robot, policy)
+    world = graph.world
+    start = start_posture(robot, PolicyBundle.load(policy).manifest.start_ee)
+    world.values[:12] = start
+    client, answers = world.create_client(ChangeState, "/policy_node/change_state"), []
+
+    def change(*numbers: int):
+        def during(handle, feedback) -> bool:
+            if feedback.stage not in ("running", "moving"):
+                return False
+            for number in numbers:
+                request = ChangeState.Request()
+                request.transition.id = number
+                answers.append(client.call_async(request))
+            return True
+
+        return during
+
+    try:
+        assert graph.transition(Transition.TRANSITION_CONFIGURE)  # and so the goal is what activates it
+        during = change(Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP)
+        _, result = graph.goal(ExecuteTask, "/pad/execute_task", ExecuteTask.Goal(time_limit=60.0), during)
+        assert result.error_code == ExecuteTask.Result.STOPPED and "deactivated" in result.error_message, result
+        world.values[:12] = start
+        world.values[0] += 1.3
+        during = change(Transition.TRANSITION_CLEANUP)
+        _, result = graph.goal(Approach, "/pad/approach", Approach.Goal(), during)
+        assert result.error_code == Approach.Result.SUCCESS, result.error_message
+        assert graph.spin(60, lambda: all(answer.done() for answer in answers))
+        assert [answer.result().success for answer in answers] == [True, False, False]
+        assert graph.transition(Transition.TRANSITION_CLEANUP)
+        assert graph.transition(Transition.TRANSITION_CONFIGURE)
+    finally:
+        codes = graph.close()
+    assert codes == [0, 0], graph.errors
+
+
 def test_chunks_of_an_approach_are_no_policys() -> None:
     enabled: list[bool] = []
     gate = GateClient(MagicMock(), MagicMock(), lambda: enabled.append(True))

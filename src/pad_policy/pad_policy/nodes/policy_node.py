@@ -251,7 +251,10 @@ class PolicyNode(LifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Close the topics and unload."""
+        """Close the topics and unload; not under a goal, which would never end and leave the gate enabled."""
+        if self._busy:
+            self.get_logger().warn("cleanup refused: a goal is under way; cancel it, or wait for its end")
+            return TransitionCallbackReturn.FAILURE
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
