@@ -34,7 +34,9 @@ from pad_msgs.srv import LocaliseKeypoints  # noqa: E402
 from pad_parse import qos  # noqa: E402
 from pad_policy.approach import start_posture  # noqa: E402
 from pad_policy.bundle import PolicyBundle  # noqa: E402
+from pad_policy.chunking import JointChunk  # noqa: E402
 from pad_policy.config import TrainingConfig  # noqa: E402
+from pad_policy.nodes.conversions import trajectory_message  # noqa: E402
 from pad_policy.nodes.goals import GateClient  # noqa: E402
 from pad_policy.robot_limits import command_joint_names, gate_limits  # noqa: E402
 from pad_policy.training import train  # noqa: E402
@@ -539,5 +541,48 @@ def test_enabling_waits_for_the_robot_that_is_about_to_come(robot: Robot) -> Non
         process.communicate(timeout=60)
         executor.shutdown()
         node.destroy_node()
+        rclpy.shutdown(context=context)
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_dry_run_shows_the_whole_motion_though_the_arms_stand(robot: Robot) -> None:
+    """Nobody follows a preview: that the arms are not where it is is no fault."""
+    process = start("command_gate", robot=PROFILE, dry_run="true")
+    context = Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    world = FakeWorld(robot, context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(world)
+    previews: list[JointState] = []
+    world.create_subscription(JointState, "/pad/preview", previews.append, qos.LATEST)
+    chunks = world.create_publisher(JointTrajectory, "/pad/approach_chunk", qos.LATEST)
+    enable = world.create_client(SetBool, "/pad/enable")
+    home, moved = robot.home.ravel(), 0.0
+    try:
+        assert enable.wait_for_service(timeout_sec=30)
+        enabled = enable.call_async(SetBool.Request(data=True))
+        deadline, sent = time.monotonic() + 60, float("-inf")
+        while moved < 0.45 and time.monotonic() < deadline:
+            executor.spin_once(timeout_sec=0.02)
+            if enabled.done() and previews and time.monotonic() - sent > 0.3:
+                sent = time.monotonic()
+                target = np.array(previews[-1].position[:12])
+                target[5] = home[5] + 0.5
+                now = 1e-9 * world.get_clock().now().nanoseconds
+                rows, openings = np.tile(target, (2, 1)), np.full((2, 2), 0.1)
+                chunk = JointChunk(now, world.names, np.array([0.5, 1.0]), rows, openings)
+                chunks.publish(trajectory_message(chunk))
+            moved = previews[-1].position[5] - home[5] if previews else 0.0
+        assert moved >= 0.45, world.safety[-1]
+        deadline = time.monotonic() + 1.0
+        while time.monotonic() < deadline:
+            executor.spin_once(timeout_sec=0.02)
+        assert not world.commands and world.safety[-1].state != SafetyState.STOPPED
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        executor.shutdown()
+        world.destroy_node()
         rclpy.shutdown(context=context)
     assert process.returncode == 0
