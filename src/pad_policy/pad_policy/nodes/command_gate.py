@@ -3,6 +3,7 @@
 import math
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
@@ -40,6 +42,8 @@ _CHUNKS, _APPROACH_CHUNKS = "/pad/joint_chunk", "/pad/approach_chunk"
 _PERIOD = 0.008
 _REPORT_EVERY = 0.1
 _LOOK_EVERY = 0.2  # s, longest time that a signal waits
+_LEASE = 25.0  # s of real time after which discovery has forgotten a node that died
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"  # what rmw calls the node of an endpoint that it has heard of first
 _START_UP = 3.0  # s of real time for which /pad/enable waits for the first joint states
 #: m, task frame: x, y, z of the lower, then of the upper corner
 _WORKSPACE = [-0.6, -0.8, 0.0, 0.6, 0.8, 0.9]
@@ -95,6 +99,7 @@ class CommandGateNode(Node):
         self._measured: JointMeasurement | None = None
         self._reported, self._state = float("-inf"), GateState.IDLE
         self._beat, self._pauses = float("-inf"), 0
+        self._seen: dict[str, dict[bytes, float]] = {}  # topic with several publishers -> gid -> monotonic s
         sides = ("left", "right")
         self._arm_commands = [
             self.create_publisher(Float64MultiArray, f"/{side}_forward_position_controller/commands", qos.COMMAND)
@@ -205,14 +210,36 @@ class CommandGateNode(Node):
         self.destroy_timer(timer)
 
     def _rivals(self) -> str:
-        """Why the chunks cannot be trusted: more than one node publishes them; an empty string if one does or none."""
-        for topic in (_CHUNKS, _APPROACH_CHUNKS):
-            if self.count_publishers(topic) < 2:
-                continue
-            # By name: a node that was started again after a crash is still listed with its predecessor for a while.
-            nodes = {f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in self.get_publishers_info_by_topic(topic)}
-            if len(nodes) > 1:
-                return f"{len(nodes)} nodes publish {topic}: {', '.join(sorted(nodes))}; stop all but one"
+        """Why the chunks or the arms are not this graph's alone; an empty string if they are. To be asked steadily."""
+        doubles = [self._doubles(topic) for topic in (_CHUNKS, _APPROACH_CHUNKS)]
+        return self._other_gates() or next(filter(None, doubles), "")
+
+    def _other_gates(self) -> str:
+        """Who else commands the arms. A gate that died before this one was started is unknown here."""
+        for publisher in (*self._arm_commands, *self._gripper_commands):
+            topic = publisher.topic_name
+            if self.count_publishers(topic) > 1:
+                names = sorted(_full_name(p) or "an unnamed node" for p in self.get_publishers_info_by_topic(topic))
+                return f"{len(names)} nodes command the arms on {topic}: {', '.join(names)}; stop all but one"
+        return ""
+
+    def _doubles(self, topic: str) -> str:
+        """Why the chunks on a topic cannot be trusted: more than one node publishes them."""
+        if self.count_publishers(topic) < 2:
+            self._seen.pop(topic, None)
+            return ""
+        found = self.get_publishers_info_by_topic(topic)
+        now, before = time.monotonic(), self._seen.get(topic, {})
+        seen = self._seen[topic] = {gid: before.get(gid, now) for gid in (bytes(p.endpoint_gid) for p in found)}
+        names = sorted({_full_name(p) for p in found} - {""})
+        if len(names) > 1:
+            return f"{len(names)} nodes publish {topic}: {', '.join(names)}; stop all but one"
+        # A node that was started again after a crash is still listed with its predecessor for a while.
+        if len(seen) > 1 and now - sorted(seen.values())[1] > _LEASE:
+            return (
+                f"{len(seen)} nodes of one name ({', '.join(names)}) have published {topic} for over {_LEASE:.0f} s: "
+                "is there a second graph in this ROS domain? Stop all but one"
+            )
         return ""
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -244,7 +271,8 @@ class CommandGateNode(Node):
         changed = output.report.state != self._state
         if changed or not 0 <= now - self._reported < _REPORT_EVERY:
             self._reported, self._state = now, output.report.state
-            if self._state in (GateState.RUNNING, GateState.HOLDING) and (rivals := self._rivals()):
+            rivals = self._rivals()
+            if rivals and self._state in (GateState.RUNNING, GateState.HOLDING):
                 self._gate.stop(rivals)
                 self.get_logger().error(rivals)
             self._safety.publish(self._safety_message(now, output.report))
@@ -278,6 +306,13 @@ class CommandGateNode(Node):
         message.header.stamp = conversions.time_message(now)
         message.header.frame_id = conversions.TASK_FRAME
         return message
+
+
+def _full_name(endpoint: TopicEndpointInfo) -> str:
+    """Namespace and name; an empty string while only the endpoint is discovered, or for what is no ROS node."""
+    if endpoint.node_name == _UNKNOWN:
+        return ""
+    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 
 def _known(age: float) -> float:
