@@ -23,7 +23,7 @@ from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
 from pad_bringup.graph import Graph, NodeEntry, OnExit, Use, arguments, build_graph
-from pad_bringup.supervisor import MAX_RESTARTS
+from pad_bringup.restarts import Restarts
 
 
 def graph_description(task: str | None = None, use: Use = Use.RUN) -> launch.LaunchDescription:
@@ -76,7 +76,7 @@ def _node_actions(entry: NodeEntry, log_level: str) -> list[launch.LaunchDescrip
         emulate_tty=True,
         respawn=entry.on_exit is OnExit.RESTART,
         respawn_delay=1.0,
-        respawn_max_retries=MAX_RESTARTS,
+        respawn_max_retries=-1,  # `_ExitPolicy` counts, and shuts down within the delay
     )
     actions: list[launch.LaunchDescriptionEntity] = [node]
     if entry.on_exit is not OnExit.IGNORE:
@@ -102,7 +102,7 @@ class _ExitPolicy:
     """Stops the rest when a node has stopped that the graph needs, unless that is happening already."""
 
     def __init__(self, on_exit: OnExit) -> None:
-        self._on_exit, self._restarts = on_exit, 0
+        self._on_exit, self._restarts = on_exit, Restarts()
 
     def __call__(
         self, event: launch.events.process.ProcessExited, context: launch.LaunchContext
@@ -111,8 +111,7 @@ class _ExitPolicy:
             return []
         if self._on_exit is OnExit.FINISHES and event.returncode == 0:
             return [LogInfo(msg=f"{event.process_name} has finished")]
-        if self._on_exit is OnExit.RESTART and self._restarts < MAX_RESTARTS:
-            self._restarts += 1
+        if self._on_exit is OnExit.RESTART and self._restarts.allow():
             return [LogInfo(msg=f"{event.process_name} has stopped: starting it again")]
         reason = f"{event.process_name} has stopped with exit code {event.returncode}"
         return [LogInfo(msg=f"{reason}: stopping the graph"), EmitEvent(event=Shutdown(reason=reason))]

@@ -15,11 +15,10 @@ import yaml
 from pad_bringup.errors import SupervisorError
 from pad_bringup.graph import Graph, NodeEntry, OnExit
 from pad_bringup.process import ManagedProcess, stop_all
+from pad_bringup.restarts import MAX_RESTARTS, Restarts
 from pad_parse.files import write_atomically
 
-MAX_RESTARTS = 3
 _DUMP_TIME = 2.0  # s
-RESTART_WINDOW = 60.0  # s in which MAX_RESTARTS counts
 
 
 # A node's last words must reach its log, also when native code crashes.
@@ -71,7 +70,7 @@ class Supervisor:
         self._start_timeout = start_timeout
         self._tell = on_event or (lambda line: None)
         self._processes: dict[str, ManagedProcess] = {}
-        self._restarts: dict[str, list[float]] = {}
+        self._restarts = {entry.name: Restarts() for entry in graph.nodes}
 
     def __enter__(self) -> Supervisor:
         return self
@@ -169,17 +168,19 @@ class Supervisor:
             entry.name, command(entry, parameter_file, self.graph.log_level), log, self._environment
         )
 
-    def _wait_ready(self, entry: NodeEntry, deadline: float) -> None:
-        process = self._processes.get(entry.name)
-        while process is not None:
+    def _wait_ready(self, entry: NodeEntry, deadline: float, *, starting: bool = True) -> None:
+        """starting: whether the graph is; else this node is started again, and so may be others that die meanwhile."""
+        while entry.name in self._processes:
             # The others are watched as well: what this node waits for may just have died.
             for other in self.graph.nodes:
-                other_process = self._processes.get(other.name)
-                if other_process is not None and other_process.returncode() is not None:
-                    if other.on_exit is OnExit.IGNORE or _has_finished(other, other_process):
-                        self._after_exit(other, other_process)
-                    else:
-                        raise SupervisorError(_obituary(other, other_process, "while the graph was starting"))
+                process = self._processes.get(other.name)
+                if process is None or process.returncode() is None:
+                    continue
+                if starting and other.on_exit is not OnExit.IGNORE and not _has_finished(other, process):
+                    raise SupervisorError(_obituary(other, process, "while the graph was starting"))
+                self._after_exit(other, process)
+                if not starting:
+                    deadline = max(deadline, time.monotonic() + self._start_timeout)
             if entry.name not in self._processes:
                 return
             missing = self._probe.missing(entry)
@@ -188,7 +189,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise SupervisorError(
                     f"{entry.name} was not ready after {self._start_timeout:.0f} s: {', '.join(missing)} missing; "
-                    f"see {process.log}"
+                    f"see {self._processes[entry.name].log}"
                 )
             time.sleep(0.05)
 
@@ -205,14 +206,11 @@ class Supervisor:
         if entry.on_exit is OnExit.IGNORE:
             self._tell(f"{what}; going on without it")
             return
-        now = time.monotonic()
-        recent = [t for t in self._restarts.get(entry.name, []) if now - t < RESTART_WINDOW]
-        if len(recent) >= MAX_RESTARTS:
-            raise SupervisorError(f"{what}; it had been restarted {len(recent)} times already")
-        self._restarts[entry.name] = [*recent, now]
+        if not self._restarts[entry.name].allow():
+            raise SupervisorError(f"{what}; it had been restarted {MAX_RESTARTS} times already")
         self._tell(f"{what}; starting it again")
         self._launch(entry)
-        self._wait_ready(entry, now + self._start_timeout)
+        self._wait_ready(entry, time.monotonic() + self._start_timeout, starting=False)
         if entry.lifecycle:
             self._probe.activate(entry, self._start_timeout)
 

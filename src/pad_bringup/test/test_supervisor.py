@@ -13,6 +13,7 @@ import pytest
 
 from pad_bringup.errors import SupervisorError
 from pad_bringup.graph import Graph, NodeEntry, OnExit
+from pad_bringup.restarts import Restarts
 from pad_bringup.supervisor import Supervisor
 
 NODE = """
@@ -157,6 +158,51 @@ def test_a_node_to_restart_comes_back(make):
         assert "starting it again" in supervisor.events[0]
         assert supervisor.process("a").pid != first
         assert supervisor._probe.activated == ["a", "a"]
+
+
+def test_nodes_that_die_together_all_come_back(make, tmp_path):
+    """The first is started again while the second is dead, and dies once more before it is ready."""
+    names = ("a", "b")
+    with make(*(entry(name, OnExit.RESTART, lifecycle=True) for name in names), entry("c")) as supervisor:
+        supervisor.start()
+        first = {name: supervisor.process(name).pid for name in names}
+        probe, killed = supervisor._probe, []
+
+        def missing(entry: NodeEntry) -> list[str]:
+            pid = supervisor.process(entry.name).pid
+            if entry.name == "a" and not killed:
+                killed.append(pid)
+                os.kill(pid, signal.SIGKILL)
+            return [] if (probe.folder / f"{entry.name}.{pid}").exists() else [entry.name]
+
+        probe.missing = missing
+        for pid in first.values():
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        supervisor.run(lambda: len(supervisor.events) == 3 or time.monotonic() > deadline, 0.02)
+        assert sorted(line.split()[0] for line in supervisor.events) == ["a", "a", "b"]
+        now = {name: supervisor.process(name).pid for name in names}
+        assert all(alive(pid) and (probe.folder / f"{name}.{pid}").exists() for name, pid in now.items())
+        assert not set(now.values()) & {*first.values(), *killed}
+        assert set(probe.activated[2:]) == {"a", "b"}
+
+
+def test_a_needed_node_that_dies_during_a_restart_ends_the_graph(make):
+    supervisor = make(entry("a", OnExit.RESTART), entry("c"))
+    supervisor.start()
+    for name in ("a", "c"):
+        os.kill(supervisor.process(name).pid, signal.SIGKILL)
+    with pytest.raises(SupervisorError, match="c was ended by signal 9 while the graph was running"):
+        supervisor.run(lambda: False, 0.02)
+    assert not supervisor.runs("a")
+
+
+def test_restarts_are_forgiven_after_a_minute():
+    now = [0.0]
+    restarts = Restarts(lambda: now[0])
+    assert [restarts.allow() for _ in range(4)] == [True, True, True, False]
+    now[0] = 60.1
+    assert restarts.allow()
 
 
 def test_restarting_has_an_end(make):
