@@ -528,6 +528,7 @@ def evaluate(
     from pad_bringup.evaluation.baselines import Baseline
     from pad_bringup.evaluation.evaluate import FIRST_UNSEEN, EvaluationOptions
     from pad_bringup.evaluation.evaluate import evaluate as run
+    from pad_bringup.evaluation.kept import Kept
     from pad_bringup.evaluation.protocol import FIRST_TRIAL, PROTOCOLS, ProtocolOptions, evaluate_by_protocol
     from pad_bringup.evaluation.result import Mode
     from pad_bringup.progress import StageProgress
@@ -542,7 +543,7 @@ def evaluate(
             raise EvaluationError(f"there is no protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
         if disturb or baseline or smoothing != "none":
             raise EvaluationError("--protocol goes with none of --disturb, --baseline and --smoothing")
-        with StageProgress() as progress:
+        with Kept(out, _say) as keep, StageProgress() as progress:
             table = evaluate_by_protocol(
                 ProtocolOptions(
                     policy,
@@ -556,6 +557,7 @@ def evaluate(
                     demonstration=demonstration,
                 ),
                 progress,
+                keep,
             )
         if out is not None:
             table.save(out)
@@ -576,8 +578,8 @@ def evaluate(
         dataset=dataset,
         smoothing=cast(Smoothing, smoothing),
     )
-    with StageProgress() as progress:
-        result = run(options, progress)
+    with Kept(out, _say) as keep, StageProgress() as progress:
+        result = run(options, progress, keep)
     if out is not None:
         result.save(out)
     lines = [f"{result.mode}: {result.words()}"]

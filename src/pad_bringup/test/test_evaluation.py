@@ -1,8 +1,10 @@
 """Evaluation: the same whatever the number of workers, one format, clips, disturbances, what a camera sees, replays."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -13,13 +15,15 @@ from pad_bringup.cell import Cell
 from pad_bringup.cell.disturbance import DISTANCE, MovedObject
 from pad_bringup.cell.environment import CellEnvironment, TrackerErrors, VisionEnvironment
 from pad_bringup.cell.outcome import contained
-from pad_bringup.errors import EvaluationError
+from pad_bringup.errors import EpisodeError, EvaluationError
 from pad_bringup.evaluation.baselines import Library
 from pad_bringup.evaluation.evaluate import EvaluationOptions, evaluate
-from pad_bringup.evaluation.lock_step import Setting, evaluate_in_lock_step
+from pad_bringup.evaluation.lock_step import Setting, World, evaluate_in_lock_step
+from pad_bringup.evaluation.protocol import ProtocolResult
 from pad_bringup.evaluation.result import EpisodeRecord, Evaluation, Totals
 from pad_bringup.progress import StageProgress
 from pad_bringup.retarget import retarget
+from pad_bringup.splits import SPLITS
 from pad_parse.following import demonstration_localiser
 from pad_policy.config import TrainingConfig
 from pad_policy.environment import Environment
@@ -79,6 +83,83 @@ def test_evaluation_is_one_json_object(policy: Path, dataset: Path, tmp_path: Pa
     assert {"success", "episodes", "wilson95", "causes", "mode", "results", "baselines"} <= set(said)
     assert Evaluation.model_validate(said) == result
     assert [b.method for b in result.baselines] == ["nearest_neighbour"] and result.baselines[0].episodes == 1
+
+
+def _interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> None:
+    """The episode of that number (from 1) ends in an error; no earlier one is really run."""
+    begun = []
+
+    def run(self: World, seed: int, clips: Path | None = None) -> EpisodeRecord:
+        begun.append(seed)
+        if len(begun) == number:
+            raise error
+        return record(seed, "spilled", "pour")
+
+    monkeypatch.setattr(World, "run", run)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_finished_episodes_outlive_ctrl_c(policy: Path, tmp_path: Path, monkeypatch, here, named: bool) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    out = tmp_path / "result.json"
+    words = ["evaluate", policy, "--episodes", 3, "--workers", 1, "--baseline", "nearest_neighbour", "--dataset", "/d"]
+    _interrupt_at(monkeypatch, 3, KeyboardInterrupt())
+    code, _, said = here(*words, *(["--out", out] if named else []))
+    file = out if named else next(tmp_path.glob("pad/evaluations/*.json"))
+    assert code == 130 and f"the episodes that were finished are in {file}" in said
+    kept = Evaluation.model_validate_json(file.read_text())
+    assert [r.seed for r in kept.results] == [1000, 1001] and kept.episodes == 2 and not kept.baselines
+
+
+def test_finished_trials_and_splits_outlive_an_error(policy: Path, tmp_path: Path, monkeypatch, here) -> None:
+    out = tmp_path / "result.json"
+    _interrupt_at(monkeypatch, 4, EvaluationError("a worker process has died"))
+    words = ["evaluate", policy, "--protocol", "paper", "--mode", "state", "--trials", 2, "--workers", 1, "--out", out]
+    code, _, said = here(*words)
+    assert code == 2 and f"finished are in {out}" in said and "a worker process has died" in said
+    kept = ProtocolResult.model_validate_json(out.read_text())
+    assert {name: found.episodes for name, found in kept.splits.items()} == {SPLITS[0]: 2, SPLITS[1]: 1}
+
+
+def test_a_finished_evaluation_leaves_nothing_in_the_cache(policy: Path, tmp_path: Path, monkeypatch, here) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    _interrupt_at(monkeypatch, 0, KeyboardInterrupt())
+    code, _, said = here("evaluate", policy, "--episodes", 2, "--workers", 1)
+    assert code == 0 and "finished are in" not in said and not list(tmp_path.glob("pad/evaluations/*"))
+
+
+def test_episodes_in_the_graph_outlive_its_second_failure(tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("pad_msgs.msg", reason="needs the built workspace (pad_msgs)")
+    from pad_bringup.evaluation import in_graph
+    from pad_bringup.success import EpisodeResult
+
+    class Runner:
+        def __init__(self, *parts: object, **options: object) -> None:
+            pass
+
+        def run(self, seed: int) -> tuple[EpisodeResult, None]:
+            if seed == 2:
+                raise EpisodeError("the cell is silent")
+            return EpisodeResult(seed, True, "", 9.0, 9.0), None
+
+    monkeypatch.setattr(in_graph, "running_graph", lambda *parts, **options: contextlib.nullcontext(MagicMock()))
+    monkeypatch.setattr(in_graph, "EpisodeRunner", Runner)
+    kept: list[list[int]] = []
+    with pytest.raises(EpisodeError, match="silent"):
+        in_graph.evaluate_in_graph(
+            tmp_path,
+            tmp_path,
+            "pour",
+            "ur5e_pair",
+            [0, 1, 2, 3],
+            tmp_path,
+            time_limit=30.0,
+            clips=None,
+            progress=lambda done, good: None,
+            tell=lambda line: None,
+            keep=lambda records: kept.append([r.seed for r in records]),
+        )
+    assert kept == [[0], [0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,12 @@ class EvaluationOptions:
     smoothing: Smoothing = "none"
 
 
-def evaluate(options: EvaluationOptions, progress: StageProgress) -> Evaluation:
+def evaluate(
+    options: EvaluationOptions, progress: StageProgress, keep: Callable[[Evaluation], None] = lambda result: None
+) -> Evaluation:
     """Run all episodes.
+
+    keep: called with the result so far after every episode.
 
     Raises:
         EvaluationError: options that do not go together, or something is missing.
@@ -66,28 +70,47 @@ def evaluate(options: EvaluationOptions, progress: StageProgress) -> Evaluation:
     bundle = PolicyBundle.load(options.policy)
     if options.mode != "state" and options.demonstration is None:
         options = replace(options, demonstration=demonstration_of(bundle.task.name, options.policy, progress))
+    task = bundle.task.name
+
+    def keep_main(records: list[EpisodeRecord]) -> None:
+        keep(summary(options, task, "policy", records))
+
     with progress.stage("evaluate") as update:
 
         def report(done: int, good: int) -> None:
             update(done / options.episodes, f"{good} of {done} episodes succeeded")
 
         if options.mode == "graph":
-            records = _in_graph(options, bundle.task.name, report, progress)
+            records = _in_graph(options, task, report, progress, keep_main)
         else:
             records = evaluate_in_lock_step(
-                _setting(options), _seeds(options), workers=options.workers, clips=options.clips, progress=report
+                _setting(options),
+                _seeds(options),
+                workers=options.workers,
+                clips=options.clips,
+                progress=report,
+                keep=keep_main,
             )
-    main = summary(options, bundle.task.name, "policy", records)
-    others = []
+    main = summary(options, task, "policy", records)
+    keep(main)
+    others: list[Evaluation] = []
     for baseline in options.baselines:
         with progress.stage(baseline) as update:
 
             def told(done: int, good: int) -> None:
                 update(done / options.episodes, f"{good} of {done} episodes succeeded")
 
+            def as_baseline(records: list[EpisodeRecord], name: Baseline = baseline) -> Evaluation:
+                return summary(replace(options, mode="state"), task, name, records)
+
+            def keep_baseline(records: list[EpisodeRecord]) -> None:
+                keep(main.model_copy(update={"baselines": [*others, as_baseline(records)]}))
+
             setting = replace(_setting(options), baseline=baseline, vision=False)
-            results = evaluate_in_lock_step(setting, _seeds(options), workers=options.workers, progress=told)
-        others.append(summary(replace(options, mode="state"), bundle.task.name, baseline, results))
+            results = evaluate_in_lock_step(
+                setting, _seeds(options), workers=options.workers, progress=told, keep=keep_baseline
+            )
+        others.append(as_baseline(results))
     return main.model_copy(update={"baselines": others})
 
 
@@ -142,7 +165,11 @@ def _setting(options: EvaluationOptions) -> Setting:
 
 
 def _in_graph(
-    options: EvaluationOptions, task: str, report: Callable[[int, int], None], progress: StageProgress
+    options: EvaluationOptions,
+    task: str,
+    report: Callable[[int, int], None],
+    progress: StageProgress,
+    keep: Callable[[list[EpisodeRecord]], None],
 ) -> list[EpisodeRecord]:
     from pad_bringup.evaluation.in_graph import evaluate_in_graph
 
@@ -159,6 +186,7 @@ def _in_graph(
         progress=report,
         tell=progress.say,
         smoothing=options.smoothing,
+        keep=keep,
     )
 
 

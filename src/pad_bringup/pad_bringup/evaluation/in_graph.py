@@ -31,6 +31,7 @@ def evaluate_in_graph(
     tell: Callable[[str], None],
     split: Split | None = None,
     smoothing: Smoothing = "none",
+    keep: Callable[[list[EpisodeRecord]], None] = lambda records: None,
 ) -> list[EpisodeRecord]:
     """Run one episode per seed, one after the other.
 
@@ -38,7 +39,7 @@ def evaluate_in_graph(
 
     split: of the paper's protocol; None: the task's own scene.
     logs: folder for the nodes' logs. clips: folder for a video of every failure and of the first success.
-    smoothing: of chunks, see `ChunkSmoother`.
+    smoothing: of chunks, see `ChunkSmoother`. keep: called with the records so far after every episode.
 
     Raises:
         EpisodeError, SupervisorError: the graph does not start, or fails twice in the same episode.
@@ -66,6 +67,7 @@ def evaluate_in_graph(
                     result, clip = runner.run(seed)
                     wanted = not result.success or not any(record.success for record in records)
                     records.append(_record(result, clip, clips if wanted else None))
+                    keep(records)
                     progress(len(records), sum(record.success for record in records))
         except (EpisodeError, SupervisorError) as error:
             if failed_at == len(records):

@@ -261,12 +261,14 @@ def evaluate_in_lock_step(
     workers: int = 1,
     clips: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, good: None,
+    keep: Callable[[list[EpisodeRecord]], None] = lambda records: None,
 ) -> list[EpisodeRecord]:
     """Run one episode per seed.
 
     clips: folder for a video of every failure and of the first success (with several workers: of an
         early one). Without a camera those episodes are run again to be filmed.
     progress: called with the number of episodes done and of successes.
+    keep: called with the records so far after every episode.
 
     Raises:
         EvaluationError: nothing to run, something is missing, a process died, or a filmed episode ended otherwise.
@@ -282,6 +284,7 @@ def evaluate_in_lock_step(
         records = []
         for record in episodes.run([(seed, clips if at_once else None) for seed in seeds]):
             records.append(record)
+            keep(records)
             progress(len(records), sum(r.success for r in records))
         if clips is None:
             return records

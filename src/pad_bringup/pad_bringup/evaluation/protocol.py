@@ -103,8 +103,12 @@ class ProtocolResult(BaseModel):
         return [*lines, paper.NOTE]
 
 
-def evaluate_by_protocol(options: ProtocolOptions, progress: StageProgress) -> ProtocolResult:
+def evaluate_by_protocol(
+    options: ProtocolOptions, progress: StageProgress, keep: Callable[[ProtocolResult], None] = lambda result: None
+) -> ProtocolResult:
     """Run all splits.
+
+    keep: called with the result so far after every trial.
 
     Raises:
         EvaluationError: options that do not go together, or something is missing.
@@ -119,24 +123,31 @@ def evaluate_by_protocol(options: ProtocolOptions, progress: StageProgress) -> P
         known = options.demonstration or demonstration_of(task.name, options.policy, progress)
         options = replace(options, demonstration=known)
     found: dict[Split, Evaluation] = {}
+
+    def so_far() -> ProtocolResult:
+        counts = paper.SUCCESSES.get(task.name)
+        return ProtocolResult(
+            task=task.name,
+            mode=options.mode,
+            trials=options.trials,
+            both_sides=task.swap_sides,
+            tracks_lost=tracks_lost([record for split in found.values() for record in split.results]),
+            splits=dict(found),
+            paper=None if counts is None else counts._asdict(),
+        )
+
     for split in options.splits:
         with progress.stage(split) as update:
 
             def told(done: int, good: int) -> None:
                 update(done / options.trials, f"{good} of {done} trials succeeded")
 
-            records = run_split(options, task.name, split, told, progress.say)
-        found[split] = summary(_evaluation_options(options), task.name, "policy", records)
-    counts = paper.SUCCESSES.get(task.name)
-    return ProtocolResult(
-        task=task.name,
-        mode=options.mode,
-        trials=options.trials,
-        both_sides=task.swap_sides,
-        tracks_lost=tracks_lost([record for split in found.values() for record in split.results]),
-        splits=found,
-        paper=None if counts is None else counts._asdict(),
-    )
+            def take(records: list[EpisodeRecord], name: Split = split) -> None:
+                found[name] = summary(_evaluation_options(options), task.name, "policy", records)
+                keep(so_far())
+
+            take(run_split(options, task.name, split, told, progress.say, take))
+    return so_far()
 
 
 def run_split(
@@ -145,8 +156,12 @@ def run_split(
     split: Split,
     progress: Callable[[int, int], None],
     tell: Callable[[str], None],
+    keep: Callable[[list[EpisodeRecord]], None],
 ) -> list[EpisodeRecord]:
-    """All trials of one split. progress: called with the number of trials done and of successes."""
+    """All trials of one split.
+
+    progress: called with the number of trials done and of successes. keep: with the records so far after every trial.
+    """
     seeds = range(options.seed, options.seed + options.trials)
     clips = None if options.clips is None else options.clips / split
     if options.mode == "graph":
@@ -165,6 +180,7 @@ def run_split(
             progress=progress,
             tell=tell,
             split=split,
+            keep=keep,
         )
     setting = Setting(
         policy=options.policy,
@@ -175,7 +191,7 @@ def run_split(
         split=split,
         camera_rate=CAMERA_RATE,
     )
-    return evaluate_in_lock_step(setting, seeds, workers=options.workers, clips=clips, progress=progress)
+    return evaluate_in_lock_step(setting, seeds, workers=options.workers, clips=clips, progress=progress, keep=keep)
 
 
 def tracks_lost(records: Sequence[EpisodeRecord]) -> float | None:
