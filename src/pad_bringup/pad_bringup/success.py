@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pad_bringup.cell.failure import read_words
 from pad_policy.rollout import wilson_interval
 
 
@@ -65,5 +66,6 @@ def summarise(results: Sequence[EpisodeResult]) -> SuccessSummary:
 
 
 def _kind(cause: str) -> str:
-    """ "the cup is tilted by 43 degrees; 3 of 25 ..." -> "the cup is tilted by N degrees"."""
-    return re.sub(r"\d+(\.\d+)?", "N", cause.split(";")[0]).strip() or "unknown"
+    """ "missed grasp (left arm, cup) in stage grasp_cup: 3 of 25 ..." -> "missed grasp (left arm, cup)"; of other lines
+    "the cup is tilted by 43 degrees; 3 of 25 ..." -> "the cup is tilted by N degrees"."""
+    return re.sub(r"\d+(\.\d+)?", "N", read_words(cause)[0].split(";")[0]).strip() or "unknown"

@@ -6,7 +6,7 @@ import pytest
 from pad_augment.kinematics import Robot
 from pad_bringup.cell import Cell
 from pad_bringup.cell.demonstrations import gripper_grasps, held_objects, task_motion
-from pad_bringup.cell.failure import EpisodeWatch, Failure, read_words
+from pad_bringup.cell.failure import EpisodeWatch, Failure, Kind, read_words
 from pad_bringup.cell.scripted import SQUEEZE
 
 PLACES = {"bottle": (0.03, -0.21, 0.2), "cup": (-0.02, 0.16, -0.2)}
@@ -135,3 +135,10 @@ def test_words_of_a_failure_are_read_back() -> None:
     late = Failure("timed out", "", "grasp_cup", 3.0).words("nothing done")
     assert late == "in stage grasp_cup: nothing done" and read_words(late) == ("timed out", "grasp_cup", "nothing done")
     assert read_words("success did not last") == ("success did not last", "", "success did not last")
+
+
+@pytest.mark.parametrize("stage", ["grasp_cup", "grasp-cup", "grasp cup", "put in stage 2", "3. Becher greifen", ""])
+@pytest.mark.parametrize(("kind", "where"), [("missed grasp", "left arm, cup"), ("spilled", ""), ("timed out", "")])
+def test_words_of_any_stage_name_are_read_back(stage: str, kind: Kind, where: str) -> None:
+    failure = Failure(kind, where, stage, 3.0)
+    assert read_words(failure.words("in stage 1: 3 of 25")) == (failure.cause, stage, "in stage 1: 3 of 25")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pad_bringup.cell.failure import Failure
 from pad_bringup.success import EpisodeResult, summarise
 
 
@@ -21,6 +22,16 @@ def test_summary_counts_kinds_of_failure():
     assert (summary.successes, summary.episodes, summary.rate) == (1, 4, 0.25)
     assert summary.causes == {"the cup is tilted by N degrees": 2, "unknown": 1}
     assert summary.low < 0.25 < summary.high
+
+
+def test_causes_of_the_cell_count_without_stage_and_figures():
+    lines = [
+        Failure("missed grasp", "left arm, cup", "grasp-cup", 3.0).words("3 of 25 balls are in the cup"),
+        Failure("missed grasp", "left arm, cup", "grasp-cup", 5.0).words("4 of 25 balls are in the cup"),
+        Failure("timed out", "", "pour it", 9.0).words("4 of 25 balls are in the cup"),
+    ]
+    summary = summarise([result(i, False, line) for i, line in enumerate(lines)])
+    assert summary.causes == {"missed grasp (left arm, cup)": 2, "timed out": 1}
 
 
 def test_no_episodes_say_nothing():

@@ -126,6 +126,8 @@ class TaskSpec(_Model):
             raise ValueError(f"groups {doubles} belong to more than one object; name them apart")
         known = ", ".join(self.objects)
         for stage in self.stages:
+            if ":" in stage.name:  # what failed where is told as "... in stage NAME: ..."
+                raise ValueError(f"stage name {stage.name!r} contains ':'; leave it out")
             for role in (stage.object, stage.reference):
                 if role not in self.objects:
                     raise ValueError(f"stage {stage.name!r} uses unknown object {role!r}; known: {known}")

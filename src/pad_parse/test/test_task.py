@@ -37,6 +37,7 @@ def test_missing_file_is_named(tmp_path):
         ("arm: both", "arm: left", "sync"),
         ("x: [-0.06, 0.08]", "x: [0.2, 0.08]", "low end"),
         ("cup_rim: 4", "bottle_cap: 4", "more than one object"),
+        ("name: grasp_cup", "name: 'grasp: cup'", "stage name 'grasp: cup' contains ':'"),
         ("name: pour\n", "name: ../pour\n", "no valid name"),
         (
             "keypoints: []",

@@ -63,7 +63,7 @@ class Failure:
 
 def read_words(line: str) -> tuple[str, str, str]:
     """Cause, stage and what was missing, of a line of `Failure.words` at the end of an episode."""
-    found = re.fullmatch(r"(?:(?P<cause>.+) )?in stage (?P<stage>\w+): (?P<missing>.*)", line)
+    found = re.fullmatch(r"(?:(?P<cause>.+?) )??in stage (?P<stage>[^:]*): (?P<missing>.*)", line)
     return (found["cause"] or "timed out", found["stage"], found["missing"]) if found else (line, "", line)
 
 
