@@ -23,6 +23,8 @@ RECORDED_TOPICS = (
     names.HANDS,
     names.ACTION_CHUNK,
     names.JOINT_CHUNK,
+    names.APPROACH_CHUNK,
+    names.PREVIEW,
     *(names.arm_command_topic(arm) for arm in names.ARMS),
     *(names.gripper_command_topic(arm) for arm in names.ARMS),
     names.SAFETY,

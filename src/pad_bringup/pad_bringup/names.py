@@ -21,6 +21,8 @@ MARKERS: Final = "/pad/markers"
 PLANNED_PATH: Final = "/display_planned_path"
 ACTION_CHUNK: Final = "/pad/action_chunk"
 JOINT_CHUNK: Final = "/pad/joint_chunk"
+APPROACH_CHUNK: Final = "/pad/approach_chunk"
+PREVIEW: Final = "/pad/preview"
 SAFETY: Final = "/pad/safety"
 PLANNED_TRAJECTORY: Final = "/pad/planned_trajectory"
 PARSE_DEMONSTRATION: Final = "/pad/parse_demonstration"
@@ -82,6 +84,8 @@ TOPIC_TYPES: Final = {
     PLANNED_PATH: "moveit_msgs/msg/DisplayTrajectory",
     ACTION_CHUNK: "pad_msgs/msg/ActionChunk",
     JOINT_CHUNK: "trajectory_msgs/msg/JointTrajectory",
+    APPROACH_CHUNK: "trajectory_msgs/msg/JointTrajectory",
+    PREVIEW: "sensor_msgs/msg/JointState",
     SAFETY: "pad_msgs/msg/SafetyState",
     PLANNED_TRAJECTORY: "trajectory_msgs/msg/JointTrajectory",
     CELL_OUTCOME: "pad_msgs/msg/CellOutcome",

@@ -94,25 +94,36 @@ class ManagedProcess:
         return [line.strip() for line in text.splitlines() if line.strip()][-count:]
 
 
+_HEAD_START = 0.8  # s in which the first may end before the rest are told
 _PATIENCE = 5.0  # s between SIGINT and SIGTERM, and from there to SIGKILL
 
 
-def stop_all(processes: Sequence[ManagedProcess]) -> None:
+def stop_all(processes: Sequence[ManagedProcess], first: Sequence[ManagedProcess] = ()) -> None:
     """End process groups together: SIGINT, then SIGTERM, then SIGKILL; returns when all are gone.
+
+    first: those that get SIGINT before the others, which follow as soon as they are gone, or a moment later.
 
     Raises:
         SupervisorError: a process is still there (stuck in the kernel).
     """
+    for process in first:
+        process.signal(signal.SIGINT)
+    _wait_gone(first, _HEAD_START)
     steps = ((signal.SIGINT, _PATIENCE), (signal.SIGTERM, _PATIENCE), (signal.SIGKILL, 10.0))
     for number, wait in steps:
         alive = [process for process in processes if process.group_alive()]
         if not alive:
             return
         for process in alive:
-            process.signal(number)
-        deadline = time.monotonic() + wait
-        while time.monotonic() < deadline and any(process.group_alive() for process in alive):
-            time.sleep(0.02)
+            if number != signal.SIGINT or process not in first:
+                process.signal(number)
+        _wait_gone(alive, wait)
     left = [f"{process.name} ({process.pid})" for process in processes if process.group_alive()]
     if left:
         raise SupervisorError(f"processes that even SIGKILL did not end: {', '.join(left)}")
+
+
+def _wait_gone(processes: Sequence[ManagedProcess], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(process.group_alive() for process in processes):
+        time.sleep(0.02)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import yaml
 
+from pad_bringup import names
 from pad_bringup.errors import SupervisorError
 from pad_bringup.graph import Graph, NodeEntry, OnExit
 from pad_bringup.process import ManagedProcess, stop_all
@@ -134,7 +135,8 @@ class Supervisor:
     def stop(self) -> None:
         """End every process; returns when all are gone. May be called again."""
         processes, self._processes = list(self._processes.values()), {}
-        stop_all(processes)
+        # The gate brakes moving arms, for which it needs the cell or the driver.
+        stop_all(processes, [process for process in processes if process.name == names.COMMAND_GATE])
 
     def dump_stacks(self) -> None:
         """Have every node write where its threads are into its log, and end; for a graph that hangs."""

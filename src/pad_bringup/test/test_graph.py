@@ -8,6 +8,7 @@ import pytest
 from pad_bringup import names, store
 from pad_bringup.errors import GraphError
 from pad_bringup.graph import OnExit, Use, arguments, build_graph, resolve
+from pad_bringup.reference.endpoints import endpoints
 
 
 @pytest.fixture
@@ -158,6 +159,9 @@ def test_recording_is_a_node_that_nothing_depends_on(files, tmp_path):
     assert recorder.on_exit is OnExit.IGNORE
     assert recorder.parameters["out"] == str(tmp_path / "run")
     assert set(recorder.parameters["topics"]) <= set(names.TOPIC_TYPES)
+    pytest.importorskip("rclpy", reason="needs ROS 2")
+    gate = {e.name for e in endpoints("pad_policy.nodes.command_gate") if e.kind in ("publishes", "subscribes")}
+    assert gate and gate <= set(recorder.parameters["topics"])
     with pytest.raises(GraphError, match=r"record_to: .* exists already"):
         build_graph({**files, "record": "true", "record_to": str(tmp_path)})
 

@@ -40,6 +40,8 @@ if behaviour == "brief":
 try:
     time.sleep(60)
 except KeyboardInterrupt:
+    if behaviour == "slow":
+        time.sleep(0.3)
     (folder / (name + ".interrupted")).touch()
 """
 
@@ -230,6 +232,25 @@ def test_children_of_nodes_and_deaf_nodes_are_ended_too(make, monkeypatch):
     for group in groups:
         with pytest.raises(ProcessLookupError):
             os.killpg(group, 0)
+
+
+def test_the_gate_ends_before_what_moves_the_arms(make, tmp_path):
+    supervisor = make(entry("sim_cell"), entry("command_gate"), entry("viewer"), command_gate="slow")
+    supervisor.start()
+    time.sleep(0.5)  # all are past the imports
+    supervisor.stop()
+    ended = {path.stem: path.stat().st_mtime for path in (tmp_path / "alive").glob("*.interrupted")}
+    assert len(ended) == 3 and ended["command_gate"] < min(ended["sim_cell"], ended["viewer"])
+
+
+def test_a_deaf_gate_holds_nobody_up(make, tmp_path, monkeypatch):
+    monkeypatch.setattr("pad_bringup.process._HEAD_START", 0.3)
+    monkeypatch.setattr("pad_bringup.process._PATIENCE", 1.0)
+    supervisor = make(entry("sim_cell"), entry("command_gate"), command_gate="stubborn")
+    supervisor.start()
+    pid = supervisor.process("command_gate").pid
+    supervisor.stop()
+    assert (tmp_path / "alive" / "sim_cell.interrupted").exists() and not alive(pid)
 
 
 def test_nodes_die_with_a_killed_supervisor(tmp_path):

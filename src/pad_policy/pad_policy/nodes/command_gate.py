@@ -4,6 +4,7 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,7 @@ _REPORT_EVERY = 0.1
 _LOOK_EVERY = 0.2  # s, longest time that a signal waits
 _LEASE = 25.0  # s of real time after which discovery has forgotten a node that died
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"  # what rmw calls the node of an endpoint that it has heard of first
+_LAST_BRAKE = 0.5  # s of real time that moving arms get to brake when the node is ended
 _START_UP = 3.0  # s of real time for which /pad/enable waits for the first joint states
 #: m, task frame: x, y, z of the lower, then of the upper corner
 _WORKSPACE = [-0.6, -0.8, 0.0, 0.6, 0.8, 0.9]
@@ -248,6 +250,13 @@ class CommandGateNode(Node):
         self.get_logger().warn(response.message)
         return response
 
+    def come_to_rest(self, spin: Callable[[], None]) -> None:
+        """Brake arms that move, before the node leaves; spin: lets it beat once."""
+        self._gate.stop("command_gate was ended")
+        deadline = time.monotonic() + _LAST_BRAKE
+        while self._gate.braking and time.monotonic() < deadline:
+            spin()
+
     def _on_timer(self) -> None:
         now = self._now()
         output = self._gate.tick(now, self._measured)
@@ -341,6 +350,7 @@ def main(args: list[str] | None = None) -> None:
         executor.add_node(node)
         while not told:
             executor.spin_once(timeout_sec=_LOOK_EVERY)
+        node.come_to_rest(lambda: executor.spin_once(timeout_sec=_PERIOD))
     except (PolicyError, PadAugmentError) as error:
         node.get_logger().fatal(str(error))
         code = 2

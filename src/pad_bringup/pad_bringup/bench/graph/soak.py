@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KEYS = ("soak_s", "memory_growth_percent", "messages_lost")
 
 _SEVERAL_PUBLISHERS = (names.DIAGNOSTICS, names.TF, names.TF_STATIC)
-_ABSENT = (names.HANDS, names.PLANNED_TRAJECTORY)
+_ABSENT = (names.HANDS, names.PLANNED_TRAJECTORY, names.APPROACH_CHUNK, names.PREVIEW)
 _SAMPLES = 100
 _WARM = 0.2  # share of the time in which memory may fill
 _SETTLED = 0.1  # share of it that is averaged
