@@ -84,6 +84,10 @@ class Robots:
         self.node.destroy_client(client)
         return answer.result()
 
+    def publishers(self, topic: str) -> set[bytes]:
+        """Who publishes on a topic, by identity; one that was killed is listed for some seconds."""
+        return {bytes(p.endpoint_gid) for p in self.node.get_publishers_info_by_topic(topic)}
+
     def stopped(self) -> bool:
         return bool(self.said) and self.said[-1].state == SafetyState.STOPPED
 
