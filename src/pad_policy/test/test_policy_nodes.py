@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 from unittest.mock import MagicMock
@@ -139,7 +140,8 @@ class Graph:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.world)
         # Files, not pipes: a full pipe would stop a node that logs, and nobody reads while it runs.
-        self._logs = [tempfile.TemporaryFile("w+") for _ in range(2)]
+        self._open = ExitStack()
+        self._logs = [self._open.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2)]  # noqa: SIM115
         self.processes = [
             start("policy_node", self._logs[0], policy=policy, robot=PROFILE, task="pour"),
             start("command_gate", self._logs[1], robot=PROFILE, **gate),
@@ -199,8 +201,7 @@ class Graph:
             process.send_signal(signal.SIGINT)
         codes = [process.wait(timeout=60) for process in self.processes]
         self.errors = [self.log(k) for k in range(2)]
-        for log in self._logs:
-            log.close()
+        self._open.close()
         self.executor.shutdown()
         self.world.destroy_node()
         rclpy.shutdown(context=self.context)
