@@ -191,6 +191,10 @@ class Graph:
     def state(self) -> int:
         return self.world.safety[-1].state
 
+    def running_soon(self) -> bool:
+        """Whether the gate follows chunks, within a moment."""
+        return self.spin(0.2, lambda: self.state() == SafetyState.RUNNING)
+
     def log(self, k: int) -> str:
         """What process k has said so far."""
         self._logs[k].seek(0)
@@ -373,7 +377,8 @@ def test_arms_that_were_moved_while_the_gate_was_off_do_not_start_the_policy(rob
         assert graph.spin(60, lambda: bool(world.safety) and client.service_is_ready())
         for off in (lambda: enable(False), lambda: graph.call(Trigger, "/pad/stop", Trigger.Request()).success):
             world.obeys = True
-            assert graph.spin(60, lambda: enable(True) and graph.state() == SafetyState.RUNNING)
+            runs = graph.spin(60, lambda: enable(True) and graph.running_soon())
+            assert runs, f"{world.safety[-1]}\n{world.values[:12] - start}\n{graph.log(0)[-2000:]}"
             assert off()
             assert graph.spin(60, lambda: graph.state() in (SafetyState.IDLE, SafetyState.STOPPED))
             world.obeys = False  # led by hand, without a leap
@@ -387,6 +392,8 @@ def test_arms_that_were_moved_while_the_gate_was_off_do_not_start_the_policy(rob
             graph.spin(2.0)
             assert not world.chunks and graph.state() == SafetyState.HOLDING, world.safety[-1]
             assert enable(False)
+            world.obeys = False
+            graph.spin(1.0)  # the last commands have come: they would undo the next line
             world.values[:12] = start
     finally:
         codes = graph.close()
