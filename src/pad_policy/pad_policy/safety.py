@@ -31,6 +31,7 @@ _MOMENTS = 5
 _SLOW_ROOM, _SLOWEST = 0.02, 0.1
 _BEAT = 0.008  # s that are taken to have passed when the clock goes back
 _CLOCK = "the clock has gone back"
+_SAME_OPENING = 0.005  # m within which a gripper still holds what it held
 _FULLY = 0.995  # share of a limit from which on it counts as reached
 
 
@@ -193,6 +194,7 @@ class CommandGate:
         self._motion: _Motion | None = None
         self._last_stamp = -np.inf
         self._measured: JointMeasurement | None = None
+        self._squeezed: tuple[Array, Array] | None = None  # m, what the grippers were told last and measured then
         self._ahead = -np.inf  # s by which the newest joint states are stamped in the future, followed or not
         self._now = -np.inf
 
@@ -213,10 +215,7 @@ class CommandGate:
         measured = self._measured
         if measured is None:  # `_why_not_enable` has excluded it
             return "no joint states"
-        openings = measured.openings
-        if self._motion is not None:  # a gripper that squeezes stays tight: it measures what it holds
-            openings = np.minimum(openings, self._motion.state.position[self._joints :])
-        start = np.concatenate([measured.positions, openings])
+        start = np.concatenate([measured.positions, self._kept_openings(measured)])
         start = np.clip(start, self._limits.lower, self._limits.upper)
         given = CommandHistory(now, start[: self._joints], self._timing.joint_state_timeout)
         self._motion = _Motion(AxisState.resting(start), now, given)
@@ -226,6 +225,15 @@ class CommandGate:
             self._health.forget()
         self._state, self._cause = GateState.HOLDING, "waiting for a chunk"
         return ""
+
+    def _kept_openings(self, measured: JointMeasurement) -> Array:
+        """(2,) m from which the grippers start: as measured; one that still squeezes what it did stays as tight."""
+        if self._squeezed is None:
+            return measured.openings
+        told, seen = self._squeezed
+        return np.where(
+            np.abs(measured.openings - seen) < _SAME_OPENING, np.minimum(measured.openings, told), measured.openings
+        )
 
     def disable(self) -> None:
         """Brake, then emit nothing any more, until enabled again. A latched stop stays latched."""
@@ -290,7 +298,8 @@ class CommandGate:
     def accept(self, chunk: JointChunk, now: float, *, by_sight: bool = True) -> None:
         """Take over a chunk, or raise `ChunkError` saying which rule it breaks (and count it).
 
-        by_sight: whether it answers keypoints, which are then judged; a planned way is followed without any.
+        by_sight: whether it answers keypoints, which are then judged; a planned way is followed without any, and
+            leaves the grippers as they are.
         """
         self._notice_clock(now)
         try:
@@ -308,7 +317,8 @@ class CommandGate:
             return  # well formed, but nobody asked for motion
         lower, upper, joints = self._limits.lower, self._limits.upper, self._joints
         positions = np.clip(chunk.positions, lower[:joints], upper[:joints])
-        openings = np.clip(chunk.openings, lower[joints:], upper[joints:])
+        openings = chunk.openings if by_sight else np.tile(motion.state.position[joints:], (len(positions), 1))
+        openings = np.clip(openings, lower[joints:], upper[joints:])
         if np.any(positions != chunk.positions):
             self._counters.position_limited += 1
         bounded = replace(chunk, positions=positions, openings=openings)
@@ -404,6 +414,8 @@ class CommandGate:
             self._judge(motion, now, joint_age)
         self._move(motion, now)
         position = motion.state.position
+        if self._measured is not None:
+            self._squeezed = position[self._joints :].copy(), self._measured.openings
         self._end_at_rest()
         return GateOutput(
             position[: self._joints].copy(), position[self._joints :].copy(), self._report(now, chunk_age, joint_age)

@@ -1,5 +1,6 @@
 """The command gate: limits kept whatever comes in, and every state change for a reason."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -251,20 +252,35 @@ def test_stop_latches_until_enabled() -> None:
     assert gate.tick(now, measurement(now)).report.state == GateState.HOLDING
 
 
-def test_a_gripper_that_squeezes_does_not_let_go_after_a_stop() -> None:
-    """The left gripper holds something 0.08 m wide and is told 0.05; the right one was closed by hand."""
+@pytest.mark.parametrize(
+    ("end", "left", "expected"),
+    [(CommandGate.stop, 0.08, 0.05), (CommandGate.disable, 0.08, 0.05), (CommandGate.disable, 0.1, 0.1)],
+)
+def test_a_gripper_that_squeezes_does_not_let_go_between_two_tasks(
+    end: Callable[[CommandGate], None], left: float, expected: float
+) -> None:
+    """The left gripper holds something 0.08 m wide and is told 0.05, but may have been opened before the gate is
+    enabled again; the right one was closed by hand. A planned way moves neither.
+    """
     gate = enabled_gate()
     seen = lambda now: JointMeasurement(now, np.zeros(12), np.array([0.08, 0.03]))  # noqa: E731
     gate.accept(chunk(0.0), 0.0)
     for now in np.arange(PERIOD, 1.5, PERIOD):
         out = gate.tick(now, seen(now))
     np.testing.assert_allclose(out.openings, 0.05, atol=1e-6)
-    gate.stop()
+    end(gate)
     for now in np.arange(1.5, 2.0, PERIOD):
         gate.tick(now, seen(now))
+    seen = lambda now: JointMeasurement(now, np.zeros(12), np.array([left, 0.03]))  # noqa: E731
+    gate.tick(now, seen(now))
     assert gate.enable(now) == ""
     for later in np.arange(now + PERIOD, now + 0.5, PERIOD):
-        np.testing.assert_allclose(gate.tick(later, seen(later)).openings, [0.05, 0.03], atol=1e-6)
+        np.testing.assert_allclose(gate.tick(later, seen(later)).openings, [expected, 0.03], atol=1e-6)
+    gate.accept(replace(chunk(later), openings=np.full((8, 2), 0.09)), later, by_sight=False)
+    for last in np.arange(later + PERIOD, later + 0.5, PERIOD):
+        out = gate.tick(last, seen(last))
+        np.testing.assert_allclose(out.openings, [expected, 0.03], atol=1e-6)
+    assert out.report.state == GateState.RUNNING
 
 
 def test_a_clock_that_goes_back_forgets_old_stamps() -> None:
