@@ -38,7 +38,7 @@ from pad_msgs.msg import ObjectPose  # noqa: E402
 from pad_msgs.srv import GenerateTrajectory  # noqa: E402
 from pad_parse import qos  # noqa: E402
 
-DOMAIN = 1 + (os.getpid() + 50) % 100
+DOMAIN = 1 + os.getpid() % 39  # below those of pad_bringup.domain
 ENVIRONMENT = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 

@@ -34,10 +34,11 @@ class Session:
 
         name: node name.
         environment: variables that decide which graph (ROS_DOMAIN_ID, transport); they are set in this process, because
-            the middleware reads them from there.
+            the middleware reads them from there, until the session is closed.
         use_sim_time: whether the node's clock follows /clock.
         """
         wanted = {**{k: os.environ.get(k, v) for k, v in graph_environment().items()}, **(environment or {})}
+        self._before = {key: os.environ.get(key) for key in wanted}
         os.environ.update(wanted)
         self.context = Context()
         domain = int(os.environ.get("ROS_DOMAIN_ID") or 0)
@@ -79,6 +80,12 @@ class Session:
         self._thread.join(timeout=2.0)
         self.node.destroy_node()
         self.context.try_shutdown()
+        # A private domain is given back as well: nobody may take its number for the user's choice.
+        for key, value in self._before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
 
     def call(
         self,

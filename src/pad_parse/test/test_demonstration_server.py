@@ -21,7 +21,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from pad_msgs.action import ParseDemonstration
 
-DOMAIN = 60 + os.getpid() % 40
+DOMAIN = 1 + os.getpid() % 39  # below those of pad_bringup.domain
 ENVIRONMENT = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 

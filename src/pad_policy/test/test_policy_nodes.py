@@ -46,7 +46,7 @@ from pad_policy.training import train  # noqa: E402
 
 PROFILE = Path(__file__).parents[2] / "pad_bringup/config/robots/ur5e_pair.yaml"
 OTHER_ROBOT = PROFILE.with_name("aloha_pair.yaml")
-DOMAIN = 1 + os.getpid() % 100
+DOMAIN = 1 + os.getpid() % 39  # below those of pad_bringup.domain
 SIDES = ("left", "right")
 
 
