@@ -226,10 +226,12 @@ def test_the_arms_follow_the_policy_through_the_gate(robot: Robot, policy: Path)
     world = graph.world
     world.values[:12] = start_posture(robot, PolicyBundle.load(policy).manifest.start_ee)
     try:
+        assert not graph.transition(Transition.TRANSITION_ACTIVATE), "nothing is loaded yet"
         assert graph.transition(Transition.TRANSITION_CONFIGURE)
         assert graph.spin(60, lambda: bool(world.safety)) and graph.state() == SafetyState.IDLE
         assert graph.spin(1.0) or not world.chunks, "an inactive policy must not plan"
         assert graph.transition(Transition.TRANSITION_ACTIVATE)
+        assert not graph.transition(Transition.TRANSITION_CONFIGURE), "it is loaded"
         assert graph.spin(60, lambda: len(world.chunks) > 1)
         assert not world.commands, "a disabled gate must not command"
 

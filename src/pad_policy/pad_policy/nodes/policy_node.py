@@ -19,7 +19,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
@@ -37,6 +37,7 @@ from pad_policy.joint_history import JointHistory
 from pad_policy.nodes import conversions
 from pad_policy.nodes.approach_goal import ApproachGoal
 from pad_policy.nodes.goals import Beats, Cancelled, GateClient, GoalEnd, ShutDown
+from pad_policy.nodes.lifecycle import RefusingLifecycleNode
 from pad_policy.nodes.task_goal import TaskGoal
 from pad_policy.robot_limits import command_joint_names
 from pad_policy.runner import PolicyRunner
@@ -52,7 +53,7 @@ _NUMBERS = {  # name: default, least, most, description
 }
 
 
-class PolicyNode(LifecycleNode):
+class PolicyNode(RefusingLifecycleNode):
     """Runs one policy in closed loop. `fault` holds the message of an error that must end the process."""
 
     def __init__(self) -> None:
