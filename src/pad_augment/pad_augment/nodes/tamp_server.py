@@ -37,7 +37,6 @@ from pad_parse.nodes.parameters import declare, required
 from pad_parse.nodes.running import run_node
 
 _SHOW_PERIOD, _SHOW_AFTER = 0.05, 0.2  # s
-_BEHIND = 10  # niceness
 _SETTLED = 10.0  # s after which a graph that has just started is up
 _CODES = {
     Failure.UNREACHABLE_LEFT: GenerateTrajectory.Response.UNREACHABLE,
@@ -98,7 +97,7 @@ class TampServer(Node):
 
     def _prepare(self) -> None:
         """Ready the planner while nobody asks, behind whatever else the machine has to start."""
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
+        os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
         time.sleep(_SETTLED)  # whoever asks before has the planner made ready for it
         try:
             self._planner.prepare()
