@@ -585,7 +585,7 @@ def evaluate(
     lines = [f"{result.mode}: {result.words()}"]
     lines += [f"  {count} x {cause}" for cause, count in result.causes.items()]
     lines += [f"  clip: {record.clip}" for record in result.results if record.clip]
-    lines += [f"{other.method}: {other.words()}" for other in result.baselines]
+    lines += [f"{other.method}: {other.words()}{other.beside(result)}" for other in result.baselines]
     _result(result.model_dump(mode="json"), as_json, lines)
 
 

@@ -64,6 +64,13 @@ def test_totals_count_causes_and_stages() -> None:
     assert Totals.of([]).wilson95 == (0.0, 1.0)
 
 
+def test_a_baseline_that_is_not_clearly_below_the_policy_is_called_so():
+    policy = Totals.of([record(seed) for seed in range(20)])
+    assert Totals.of([record(seed, "spilled") for seed in range(20)]).beside(policy) == ""
+    close = Totals.of([record(seed, "spilled" if seed < 2 else "") for seed in range(20)])
+    assert "not clearly below the policy" in close.beside(policy)
+
+
 def test_workers_and_filming_change_nothing(policy: Path, tmp_path: Path) -> None:
     setting = Setting(policy, time_limit=0.3)
     alone = evaluate_in_lock_step(setting, [5, 6])

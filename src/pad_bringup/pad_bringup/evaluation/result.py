@@ -88,6 +88,12 @@ class Totals(_Strict):
         low, high = self.wilson95
         return f"{good} of {self.episodes} succeeded (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
 
+    def beside(self, policy: Totals) -> str:
+        """What to add about a baseline beside the policy: that it is not clearly below, or nothing."""
+        if self.wilson95[1] < policy.wilson95[0]:
+            return ""
+        return "; not clearly below the policy: the 95 % intervals overlap, so these placements do not tell them apart"
+
 
 class Evaluation(Totals):
     """One way of acting, over many seeds.

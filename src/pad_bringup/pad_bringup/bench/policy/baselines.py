@@ -49,6 +49,9 @@ def measure(settings: BenchSettings, say: Say) -> dict[str, float | None]:
     write_atomically(study.work / "table.md", table)
     for line in table.splitlines():
         say(line)
+    for key in KEYS:
+        if beside := results[key].beside(results["ablation_none"]):
+            say(f"{_TITLES[key]}{beside}")
     return {key: results[key].success for key in KEYS}
 
 
