@@ -101,6 +101,18 @@ def test_another_training_is_not_gone_on_with(dataset: Path, tmp_path: Path) -> 
     assert len(np.loadtxt(out / "losses.csv", delimiter=",", skiprows=1)) == 8
 
 
+def test_two_trainings_do_not_share_a_folder(dataset: Path, tmp_path: Path) -> None:
+    out, config = tmp_path / "policy", TrainingConfig(**OPTIONS)
+
+    def meanwhile(done: int, *_: object) -> None:
+        if done == 1:
+            with pytest.raises(CheckpointError, match="another process trains into"):
+                train(dataset, out, config)
+
+    train(dataset, out, config, meanwhile)
+    train(dataset, out, config)
+
+
 def test_reporting_may_change_between_the_parts(dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "policy"
     interrupted(dataset, out, TrainingConfig(**OPTIONS), 10)
