@@ -49,6 +49,9 @@ AUGMENTATION = {
     "swap_hands": False,
     "start_position_noise": 0.02,
     "start_rotation_noise": 0.08,
+    # Nobody moves the cube, and there is no time to wait for it.
+    "displacement_probability": 0.0,
+    "recovery_probability": 0.35,
 }
 # The keypoints are the simulator's own: no tracker whose errors are to be learnt.
 NOISE = {
@@ -63,7 +66,7 @@ NOISE = {
 
 
 # A new chunk in every step: the hand-over leaves no time to correct.
-HORIZONS = {"execute": 1}
+HORIZONS = {"execute": 1, "surprise": 0.0}
 
 
 def measure(settings: BenchSettings, say: Say) -> dict[str, float | None]:
