@@ -52,7 +52,9 @@ def require_gym_aloha() -> None:
 class AlohaSimulation:
     """The simulated pair. Joints (12,) rad left then right, openings (2,) m between fingers, poses in the task frame.
 
-    Scene, reward and placements are gym-aloha's own; only the images that it renders in every step are left out.
+    Scene, reward and placements are gym-aloha's own; only the images that it renders in every step are left out. Its
+    joints' servos are springs, which sag under the arms' weight; as a robot's driver would, `step` adds to each command
+    what they lack.
 
     Attributes:
         physics: dm_control's.
@@ -77,6 +79,9 @@ class AlohaSimulation:
 
         self.physics = mujoco.Physics.from_xml_path(str(ASSETS_DIR / "bimanual_viperx_transfer_cube.xml"))
         self._env = control.Environment(self.physics, WithoutImages(), float("inf"), control_timestep=DT)
+        model = self.physics.model
+        servos = np.flatnonzero(np.isin(model.actuator_trnid[:, 0], _JOINTS))
+        self._stiffness = np.array(model.actuator_gainprm[servos, 0])  # N m / rad
         self._points_in_cube = np.array([k.position_in_object for k in task.keypoints], dtype=np.float64)
         self.steps = self.reward = self.best_reward = 0
 
@@ -100,7 +105,8 @@ class AlohaSimulation:
     def step(self, joints: FloatArray, openings: FloatArray) -> None:
         """One action: 20 ms with these commands (12,) rad and (2,) m."""
         fingers = (openings / 2 + _FINGERS_MEET - _FINGER_CLOSED) / (_FINGER_OPEN - _FINGER_CLOSED)
-        self.reward = int(self._env.step(np.r_[joints[:6], fingers[0], joints[6:], fingers[1]]).reward)
+        arms = joints + np.array(self.physics.data.qfrc_bias[_JOINTS]) / self._stiffness
+        self.reward = int(self._env.step(np.r_[arms[:6], fingers[0], arms[6:], fingers[1]]).reward)
         self.steps += 1
         if self.steps <= EPISODE_STEPS:
             self.best_reward = max(self.best_reward, self.reward)

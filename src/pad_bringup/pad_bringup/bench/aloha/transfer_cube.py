@@ -30,7 +30,7 @@ KEYS = ("success", "episodes", "demos", "train_cpu_s")
 SOURCE_SEED = 1000
 """Placement of the demonstration."""
 FIRST_HELD_OUT_SEED = 500
-DEMOS, EPISODES, UPDATES = 1000, 50, 8000
+DEMOS, EPISODES, UPDATES = 1000, 50, 12_000
 QUICK_DEMOS, QUICK_EPISODES, QUICK_UPDATES = 30, 3, 200
 
 # gym-aloha ends an episode after 6 s, so everything goes faster than with a drink in the hand.
@@ -38,7 +38,7 @@ AUGMENTATION = {
     "speed": 0.4,
     "turn_rate": 1.8,
     "approach_distance": 0.08,
-    "approach_speed": 0.2,
+    "approach_speed": 0.14,
     "close_time": 0.3,
     "end_time": 0.5,
     "ease_time": 0.2,
