@@ -35,10 +35,11 @@ QUICK_DEMOS, QUICK_EPISODES, QUICK_UPDATES = 30, 3, 200
 
 # gym-aloha ends an episode after 6 s, so everything goes faster than with a drink in the hand.
 AUGMENTATION = {
-    "speed": 0.4,
+    "speed": 0.45,
     "turn_rate": 1.8,
     "approach_distance": 0.08,
-    "approach_speed": 0.14,
+    "approach_speed": 0.17,
+    "settle_time": 0.1,
     "close_time": 0.3,
     "end_time": 0.5,
     "ease_time": 0.2,
