@@ -117,6 +117,7 @@ def train(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other processes from training into a folder at the same time; the kernel gives it free with this one."""
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -128,6 +129,8 @@ def _alone(folder: Path) -> Iterator[None]:
             ) from None
         yield
     finally:
+        if made and not any(folder.iterdir()):  # refused before anything was written
+            folder.rmdir()
         os.close(handle)
 
 
