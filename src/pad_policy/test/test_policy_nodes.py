@@ -191,6 +191,21 @@ class Graph:
     def state(self) -> int:
         return self.world.safety[-1].state
 
+    def put(self, joints: np.ndarray) -> None:
+        """Put the idle arms at joints (12,), and go on when the gate, which starts from what it read, has read them."""
+        self.world.obeys = False  # commands that are still on the way would move them from there
+        assert self.spin(60, lambda: self.state() in (SafetyState.IDLE, SafetyState.STOPPED))
+        self.spin(0.2)
+        self.world.values[:12] = joints
+        now = self.world.get_clock().now().nanoseconds / 1e9
+
+        def read() -> bool:
+            state = self.world.safety[-1]
+            return state.header.stamp.sec + state.header.stamp.nanosec / 1e9 - state.joint_state_age > now
+
+        assert self.spin(60, read), self.world.safety[-1]
+        self.world.obeys = True
+
     def running_soon(self) -> bool:
         """Whether the gate follows chunks, within a moment."""
         return self.spin(0.2, lambda: self.state() == SafetyState.RUNNING)
@@ -327,14 +342,14 @@ def test_goals_go_through_the_gate_and_end_as_they_should(robot: Robot, policy: 
         assert any(f.stage == "running" and f.chunk_age < 20.0 for f in feedback)
         assert graph.spin(60, lambda: graph.state() == SafetyState.IDLE), "the gate must be disabled after a goal"
 
-        world.values[:12] = start
+        graph.put(start)
         _, result = execute(cancel, time_limit=60.0)
         assert result.error_code == codes.CANCELLED
-        world.values[:12] = start
+        graph.put(start)
         feedback, result = execute(time_limit=0.3)
         assert result.error_code == codes.TIMED_OUT and "0.3 s" in result.error_message
 
-        world.values[:12] = start
+        graph.put(start)
 
         def stop(handle, feedback) -> bool:
             if feedback.stage == "running":
@@ -378,7 +393,6 @@ def test_arms_that_were_moved_while_the_gate_was_off_do_not_start_the_policy(rob
         assert graph.transition(Transition.TRANSITION_CONFIGURE) and graph.transition(Transition.TRANSITION_ACTIVATE)
         assert graph.spin(60, lambda: bool(world.safety) and client.service_is_ready())
         for off in (lambda: enable(False), lambda: graph.call(Trigger, "/pad/stop", Trigger.Request()).success):
-            world.obeys = True
             runs = graph.spin(60, lambda: enable(True) and graph.running_soon())
             assert runs, f"{world.safety[-1]}\n{world.values[:12] - start}\n{graph.log(0)[-2000:]}"
             assert off()
@@ -394,9 +408,7 @@ def test_arms_that_were_moved_while_the_gate_was_off_do_not_start_the_policy(rob
             graph.spin(2.0)
             assert not world.chunks and graph.state() == SafetyState.HOLDING, world.safety[-1]
             assert enable(False)
-            world.obeys = False
-            graph.spin(1.0)  # the last commands have come: they would undo the next line
-            world.values[:12] = start
+            graph.put(start)
     finally:
         codes = graph.close()
     assert codes == [0, 0] and "far from where the policy starts" in graph.errors[0]
@@ -491,8 +503,7 @@ def test_a_goal_that_is_deactivated_says_so_and_nothing_is_unloaded_under_it(rob
         during = change(Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP)
         _, result = graph.goal(ExecuteTask, "/pad/execute_task", ExecuteTask.Goal(time_limit=60.0), during)
         assert result.error_code == ExecuteTask.Result.STOPPED and "deactivated" in result.error_message, result
-        world.values[:12] = start
-        world.values[0] += 1.3
+        graph.put(start + 1.3 * np.eye(12)[0])
         during = change(Transition.TRANSITION_CLEANUP)
         _, result = graph.goal(Approach, "/pad/approach", Approach.Goal(), during)
         assert result.error_code == Approach.Result.SUCCESS, result.error_message
