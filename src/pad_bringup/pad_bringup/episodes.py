@@ -103,7 +103,7 @@ class EpisodeRunner:
         node.create_subscription(CellOutcome, names.CELL_OUTCOME, self._on_outcome, qos.LATEST)
         node.create_subscription(SafetyState, names.SAFETY, self._on_safety, qos.LATEST)
         node.create_subscription(KeypointArray, names.KEYPOINTS, self._on_keypoints, qos.LATEST)
-        node.create_subscription(Image, names.COLOR_IMAGE, self._on_image, qos.CAMERA)
+        self._images: Any = None
         self._reset = node.create_client(ResetCell, names.CELL_RESET)
         self._localise = node.create_client(LocaliseKeypoints, names.LOCALISE_KEYPOINTS)
         self._stop = node.create_client(Trigger, names.STOP)
@@ -122,6 +122,9 @@ class EpisodeRunner:
         if failure:
             wall = time.monotonic() - begin
             return EpisodeResult(seed, False, f"not localised: {failure}", 0.0, wall, objects=objects), Clip(1.0, [])
+        if self._images is None:  # not before: who only hands over is not sent a megabyte for each image
+            node = self._session.node
+            self._images = node.create_subscription(Image, names.COLOR_IMAGE, self._on_image, qos.CAMERA)
         with self._lock:
             self._frames, self._next_frame, self._losses = [], 0.0, Losses()
         outcome, seconds, success = self._watch(seed)

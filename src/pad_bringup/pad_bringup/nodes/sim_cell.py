@@ -6,7 +6,6 @@ One thread runs physics and all callbacks; another renders a copy of the state, 
 from __future__ import annotations
 
 import queue
-import signal
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ from geometry_msgs.msg import Point, Pose
 from numpy.typing import NDArray
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -38,6 +37,7 @@ from pad_msgs.msg import CellOutcome, Keypoint, KeypointArray, ObjectPose, Objec
 from pad_msgs.srv import ResetCell
 from pad_parse import qos
 from pad_parse.errors import PadParseError
+from pad_parse.nodes.running import LOOK_EVERY, Interruption
 from pad_parse.ros_transforms import fill_pose
 
 BEAT = 0.008
@@ -339,10 +339,8 @@ def _stamp(seconds: float) -> Time:
 
 def run(name: str, make: Callable[..., Cell]) -> int:
     """Run a cell's node until it is told to stop; 2 on bad parameters. name, make: as of `CellNode`."""
-    # Not rclpy's handlers: they end the context under the feet of a beat or a picture that is being published.
+    interruption = Interruption()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background job starts with it ignored
-        signal.signal(number, signal.default_int_handler)
     node = CellNode(name, make)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -350,11 +348,13 @@ def run(name: str, make: Callable[..., Cell]) -> int:
     try:
         node.start()
         started = True
-        executor.spin()
+        interruption.started()
+        while not interruption.came:
+            executor.spin_once(timeout_sec=LOOK_EVERY)
     except (PadBringupError, PadParseError, PadAugmentError) as error:
         node.get_logger().fatal(str(error))
         return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         pass
     finally:
         if started:

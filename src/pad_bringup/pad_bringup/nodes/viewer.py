@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
@@ -25,6 +23,7 @@ from pad_bringup.viewer import Viewer
 from pad_msgs.msg import CellOutcome, SafetyState
 from pad_parse import qos
 from pad_parse.errors import PadParseError
+from pad_parse.nodes.running import Interruption
 from pad_parse.recording.images import colour_image
 
 
@@ -130,20 +129,20 @@ class ViewerNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; 2 on bad parameters."""
-    # Not rclpy's handlers: they end the context under the feet of what is being drawn.
+    interruption = Interruption()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     node = None
     try:
         node = ViewerNode()
-        while rclpy.ok():
+        interruption.started()
+        while not interruption.came:
             begin = time.monotonic()
             for _ in range(24):  # one message of each stream, several of markers, and room for services
                 rclpy.spin_once(node, timeout_sec=0.0)
             node.draw()
             # Real time on purpose: people watch in it, also when the simulated clock stands still.
             time.sleep(max(0.02, node.period - (time.monotonic() - begin)))
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         return 0
     except PadBringupError as error:
         print(f"viewer: {error}", file=sys.stderr)

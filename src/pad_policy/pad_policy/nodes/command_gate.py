@@ -1,7 +1,6 @@
 """Node: joint chunks in, limited commands out at 125 Hz. The only publisher of commands; starts disabled."""
 
 import math
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from pad_augment.errors import PadAugmentError
 from pad_augment.kinematics import Robot, RobotProfile
 from pad_msgs.msg import Keypoint, KeypointArray, SafetyState
 from pad_parse import qos
+from pad_parse.nodes.running import LOOK_EVERY, Interruption
 from pad_policy.clearance import ArmClearance
 from pad_policy.environment import JointMeasurement
 from pad_policy.errors import ChunkError, PolicyError
@@ -42,7 +42,7 @@ from pad_policy.safety import CommandGate, GateState, GateTiming, SafetyReport
 _CHUNKS, _APPROACH_CHUNKS = "/pad/joint_chunk", "/pad/approach_chunk"
 _PERIOD = 0.008
 _REPORT_EVERY = 0.1
-_LOOK_EVERY = 0.2  # s, longest time that a signal waits
+_GRIP_EVERY = 0.1  # s after which a gripper is told again what has not changed
 _LEASE = 25.0  # s of real time after which discovery has forgotten a node that died
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"  # what rmw calls the node of an endpoint that it has heard of first
 _LAST_BRAKE = 0.5  # s of real time that moving arms get to brake when the node is ended
@@ -101,6 +101,7 @@ class CommandGateNode(Node):
         self._measured: JointMeasurement | None = None
         self._reported, self._state = float("-inf"), GateState.IDLE
         self._beat, self._pauses = float("-inf"), 0
+        self._gripped, self._openings = float("-inf"), np.full(2, np.nan)
         self._seen: dict[str, dict[bytes, float]] = {}  # topic with several publishers -> gid -> monotonic s
         sides = ("left", "right")
         self._arm_commands = [
@@ -276,7 +277,7 @@ class CommandGateNode(Node):
                 preview.position = [*output.joints.tolist(), *(0.5 * output.openings).tolist()]
                 self._preview.publish(preview)
             else:
-                self._command(output.joints, output.openings)
+                self._command(now, output.joints, output.openings)
         changed = output.report.state != self._state
         if changed or not 0 <= now - self._reported < _REPORT_EVERY:
             self._reported, self._state = now, output.report.state
@@ -286,10 +287,14 @@ class CommandGateNode(Node):
                 self.get_logger().error(rivals)
             self._safety.publish(self._safety_message(now, output.report))
 
-    def _command(self, joints: NDArray[np.floating], openings: NDArray[np.floating]) -> None:
-        for arm, positions in enumerate(np.split(joints, 2)):
-            self._arm_commands[arm].publish(Float64MultiArray(data=positions.tolist()))
-            self._gripper_commands[arm].publish(Float64MultiArray(data=[0.5 * float(openings[arm])]))
+    def _command(self, now: float, joints: NDArray[np.floating], openings: NDArray[np.floating]) -> None:
+        for publisher, positions in zip(self._arm_commands, np.split(joints, 2), strict=True):
+            publisher.publish(Float64MultiArray(data=positions.tolist()))
+        # Grippers rest most of the time, and each message wakes whoever drives them.
+        if not 0 <= now - self._gripped < _GRIP_EVERY or not np.array_equal(openings, self._openings):
+            self._gripped, self._openings = now, openings.copy()
+            for publisher, opening in zip(self._gripper_commands, openings, strict=True):
+                publisher.publish(Float64MultiArray(data=[0.5 * float(opening)]))
 
     @staticmethod
     def _safety_message(now: float, report: SafetyReport) -> SafetyState:
@@ -331,33 +336,28 @@ def _known(age: float) -> float:
 
 def main(args: list[str] | None = None) -> None:
     """Run the node; exit code 2 with one line when the robot profile is missing or wrong."""
-    # Neither rclpy's handlers, which end the context under the feet of a command that is being published, nor an
-    # exception in the middle of one.
-    told: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: told.append(number))
+    interruption = Interruption()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node, fault = None, ""
     try:
         node = CommandGateNode()
-    except InvalidParameterValueException as error:
-        rclpy.logging.get_logger("command_gate").fatal(str(error))
-        rclpy.try_shutdown()
-        sys.exit(2)
-    code = 0
-    try:
         node.start()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while not told:
-            executor.spin_once(timeout_sec=_LOOK_EVERY)
+        interruption.started()
+        while not interruption.came:
+            executor.spin_once(timeout_sec=LOOK_EVERY)
         node.come_to_rest(lambda: executor.spin_once(timeout_sec=_PERIOD))
-    except (PolicyError, PadAugmentError) as error:
-        node.get_logger().fatal(str(error))
-        code = 2
+    except (InvalidParameterValueException, PolicyError, PadAugmentError) as error:
+        fault = str(error)
+        rclpy.logging.get_logger("command_gate").fatal(fault)
+    except KeyboardInterrupt:
+        pass
     finally:
-        node.destroy_node()
+        if node is not None:
+            node.destroy_node()
         rclpy.try_shutdown()
-    sys.exit(code)
+    sys.exit(2 if fault else 0)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
@@ -29,6 +30,7 @@ from pad_augment.kinematics import Robot, RobotProfile
 from pad_msgs.action import Approach, ExecuteTask
 from pad_msgs.msg import ActionChunk, Keypoint, KeypointArray
 from pad_parse import qos
+from pad_parse.nodes.running import LOOK_EVERY, Interruption
 from pad_policy.approach import away_from_start
 from pad_policy.bundle import PolicyBundle
 from pad_policy.errors import MismatchError, PolicyError
@@ -466,30 +468,30 @@ class PolicyNode(RefusingLifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """Run the node; exit code 2 with one line when policy, task, keypoints or robot do not fit together."""
-    rclpy.init(args=args)
+    interruption = Interruption()
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node, fault = None, ""
     try:
         node = PolicyNode()
-    except InvalidParameterValueException as error:
-        rclpy.logging.get_logger("policy_node").fatal(str(error))
-        rclpy.try_shutdown()
-        sys.exit(2)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
         try:
             node.load_parameters()
         except (PolicyError, PadAugmentError) as error:
             node.fault = str(error)
-        while rclpy.ok() and not node.fault:
-            executor.spin_once(timeout_sec=0.2)
-        if node.fault:
-            node.get_logger().fatal(node.fault)
-    except (KeyboardInterrupt, ExternalShutdownException):
+        interruption.started()
+        while not (node.fault or interruption.came):
+            executor.spin_once(timeout_sec=LOOK_EVERY)
+        fault = node.fault
+    except InvalidParameterValueException as error:
+        fault = str(error)
+    except KeyboardInterrupt:
         pass
     finally:
-        executor.shutdown(timeout_sec=1.0)
-        fault = node.fault
-        node.destroy_node()
+        if fault:
+            rclpy.logging.get_logger("policy_node").fatal(fault)
+        if node is not None:
+            node.destroy_node()
         rclpy.try_shutdown()
     sys.exit(2 if fault else 0)
 
