@@ -21,6 +21,10 @@ from pad_augment.planning.proving import ProvingPlanner, moving_arms
 FloatArray = NDArray[np.float64]
 _SEARCH_STEP = 0.05
 _LARGEST_TREE = 2000
+_LONGEST_BRANCH = 1.0
+"""rad. With long ones nearly none is free where the arms stand close to something, and the tree, which is what ends a
+search, does not grow: one scene in five hundred took half a minute.
+"""
 _SHORTCUTS = 100
 _SEARCHES = 4
 """For arms of seven joints: two of three shortened ways graze what they go round. Of six, one way is looked for."""
@@ -87,6 +91,7 @@ class RoboplanPlanner(ProvingPlanner):
             rrt.RRTOptions(
                 group_name=group,
                 max_nodes=_LARGEST_TREE,
+                max_connection_distance=_LONGEST_BRANCH,
                 collision_check_step_size=_SEARCH_STEP,
                 rrt_connect=True,
             ),
